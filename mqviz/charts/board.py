@@ -33,7 +33,7 @@ def draw(
 def columns(rows: Rows, topology: Topology) -> dict[str, dict[str, F64]]:
     """What belongs into the source `mq:NAME` of each chart, without the time `t`.
 
-    The first row has no rates: hand in one row more than is drawn.
+    Hand in LEAD_ROWS more than are drawn: the first rows have no rates of their own.
     """
     return {name: chart.columns(rows, topology) for name, chart in CHARTS.items()}
 

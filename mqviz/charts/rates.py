@@ -11,6 +11,11 @@ from mqviz.telemetry.store import Rows
 
 F64 = npt.NDArray[np.float64]
 
+OVER_NS = 950_000_000
+"""A rate is over the last second: in 100 ms a steady flow looks ragged by chance alone."""
+LEAD_ROWS = 11
+"""Rows to hand in before the first that is drawn, so that its rates are known."""
+
 
 def total(rows: Rows, owners: Iterable[str], field: str) -> F64:
     """A field summed over links or nodes."""
@@ -21,8 +26,11 @@ def total(rows: Rows, owners: Iterable[str], field: str) -> F64:
 
 
 def per_second(rows: Rows, values: F64) -> F64:
-    """Growth since the row before; NaN in the first row, so hand in one row more than is drawn."""
+    """Growth a second over the last second (or the last row, where rows are further apart); NaN in the first."""
+    if len(values) < 2:
+        return np.full(len(values), np.nan)
+    at = rows.at_ns
+    earlier = np.maximum(np.searchsorted(at, at - OVER_NS, side="right") - 1, 0)
     grown = np.full(len(values), np.nan)
-    if len(values) > 1:
-        grown[1:] = (values[1:] - values[:-1]) * (1e9 / (rows.at_ns[1:] - rows.at_ns[:-1]))
+    grown[1:] = ((values - values[earlier]) * 1e9)[1:] / (at - at[earlier])[1:]
     return grown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mqviz.charts.theme import Palette
 from mqviz.telemetry.topology import Topology
@@ -44,15 +45,16 @@ def labels(topology: Topology) -> dict[str, str]:
     }
 
 
-def series(topology: Topology) -> list[Series]:
+@lru_cache(maxsize=32)
+def series(topology: Topology) -> tuple[Series, ...]:
     """The lines of a topology, in the order of its links."""
     names = labels(topology)
     links = [link.name for link in topology.links]
     if len(links) <= LIMIT:
-        return [Series(names[link], (link,), place) for place, link in enumerate(links)]
+        return tuple(Series(names[link], (link,), place) for place, link in enumerate(links))
     alone = links[: LIMIT - 1]
     rest = tuple(links[LIMIT - 1 :])
-    return [
+    return (
         *(Series(names[link], (link,), place) for place, link in enumerate(alone)),
         Series(f"{len(rest)} others", rest, None),
-    ]
+    )

@@ -15,7 +15,7 @@ from mqviz.telemetry.topology import Topology
 
 NAME = "throughput"
 TITLE = "Throughput"
-HINT = "messages/s received, dashed = offered"
+HINT = "messages/s received over the last second, dashed = offered"
 
 
 def columns(rows: Rows, topology: Topology) -> dict[str, F64]:

@@ -5,24 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from bokeh.core.json_encoder import serialize_json
-from bokeh.core.validation import silence
-from bokeh.core.validation.warnings import MISSING_RENDERERS
-from bokeh.embed.util import standalone_docs_json_and_render_items
+from bokeh.document import Document
 
 from mqviz.charts import board
 from mqviz.charts.theme import Palette
 from mqviz.telemetry.topology import Topology
 
-silence(MISSING_RENDERERS, True)
-
 
 def board_json(topology: Topology, palette: Palette) -> bytes:
-    """One Bokeh document with all figures, where each belongs, and the legends beside them."""
+    """One Bokeh document with all figures (so they share time and events), and the legends beside them."""
     figures = board.draw(topology, palette)
-    documents, _ = standalone_docs_json_and_render_items(list(figures.values()))
-    (document,) = documents.values()
+    document = Document()
+    for figure in figures.values():
+        document.add_root(figure)
     told: dict[str, Any] = {
-        "document": document,
+        "document": document.to_json(deferred=False),
         "roots": {name: figure.id for name, figure in figures.items()},
         "charts": {
             name: {"title": chart.TITLE, "hint": chart.HINT} for name, chart in board.CHARTS.items()

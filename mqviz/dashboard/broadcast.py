@@ -200,7 +200,7 @@ class Viewer(WebSocketHandler):
     def tell(self, data: str | bytes) -> None:
         """Send, or let go of a viewer that does not read."""
         connection = self.ws_connection
-        if connection is None:
+        if connection is None or connection.stream.closed():
             self.broadcast.viewers.discard(self)
             return
         if len(connection.stream._write_buffer) > SLOW_BYTES:

@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 
 from mqviz.dashboard.host import OVER, LabHost
 from mqviz.errors import MqvizError, ScenarioError
+from mqviz.simulation.units import format_rate
 
 RUNNING = ("warm-up", "measure", "drain")
 
@@ -24,7 +25,7 @@ class Header:
         self._host = host
         self._renewing = False
         self.scenario = pmui.Select(
-            name="Scenario", options=list(host.names), value=host.current, size="small", width=210,
+            label="", options=list(host.names), value=host.current, size="small", width=210,
             margin=(0, 0, 0, 4), css_classes=["mq-scenario"],
         )  # fmt: skip
         self.button = pmui.Button(size="small", margin=(0, 0, 0, 10), css_classes=["mq-start"])
@@ -46,13 +47,13 @@ class Header:
             self._renewing = False
         if state == "idle" or state in OVER:
             self.button.param.update(
-                name="Start" if state == "idle" else "Run again", icon="play_arrow", color="primary",
+                label="Start" if state == "idle" else "Run again", icon="play_arrow", color="primary",
                 variant="contained", disabled=False, sx=BAR_BUTTON,
             )  # fmt: skip
         else:
             words = {"starting": "Starting…", "stopping": "Stopping…", "drain": "Draining…"}
             self.button.param.update(
-                name=words.get(state, "Stop"), icon="stop", color="primary", variant="outlined",
+                label=words.get(state, "Stop"), icon="stop", color="primary", variant="outlined",
                 disabled=busy, sx=BAR_BUTTON | {"borderColor": "divider"},
             )  # fmt: skip
 
@@ -84,7 +85,7 @@ class Controls:
         self.view = pmui.Column(margin=0, sizing_mode="stretch_width")
 
     def pick(self, picked: dict[str, Any]) -> None:
-        """Show the controls of a node; `picked`: node, instance (index), alive (whether that instance is)."""
+        """Show the controls of a node; `picked`: node, instance (index), alive (that instance), paused."""
         name = picked.get("node")
         node = next((node for node in self._host.topology.nodes if node.name == name), None)
         if node is None:
@@ -97,6 +98,7 @@ class Controls:
             found = self._made[key] = NodeControls(self._host, node.name)
         found.instance = int(picked.get("instance") or 0)
         found.alive = bool(picked.get("alive"))
+        found.paused = bool(picked.get("paused"))
         found.renew()
         if found is not self._shown:
             self._shown = found
@@ -124,8 +126,9 @@ class NodeControls:
         self.node = node
         self.instance = 0
         self.alive = True
+        self.paused = False
         self.fields = {
-            field: _field(label, value, field) for field, label, value in _settings(host.lab.scenario, node)
+            field: _field(label, value, field) for field, label, value in _settings(host.lab.node(node))
         }
         for name, field in self.fields.items():
             field.param.watch(self._setter(name), "value")
@@ -133,11 +136,10 @@ class NodeControls:
         self.revive = _button(
             "Start", "add", "primary", self._act(lambda: host.lab.revive(node, self.instance))
         )
-        self.pause = _button("Pause", "pause", "primary", self._act(lambda: host.lab.pause(node)))
-        self.resume = _button("Resume", "play_arrow", "primary", self._act(lambda: host.lab.resume(node)))
+        self.pause = _button("Pause", "pause", "primary", self._act(self._pause))
         self.said = pn.pane.Str("", margin=(2, 0), visible=False, css_classes=["mq-said"], styles=SAID)
         self.view = pmui.Column(
-            pmui.Row(self.kill, self.revive, self.pause, self.resume, margin=0, sx={"gap": "8px"}),
+            pmui.Row(self.kill, self.revive, self.pause, margin=0, sx={"gap": "8px"}),
             pmui.Grid(
                 *(pmui.Grid(field, size={"xs": 6}) for field in self.fields.values()),
                 container=True, column_spacing=1.5, row_spacing=0, margin=0, sizing_mode="stretch_width",
@@ -151,9 +153,16 @@ class NodeControls:
         runs = self._host.state in ("warm-up", "measure")
         self.kill.disabled = not (runs and self.alive)
         self.revive.disabled = not runs or self.alive
-        self.pause.disabled = self.resume.disabled = not runs
+        self.pause.disabled = not runs
+        self.pause.param.update(
+            label="Resume" if self.paused else "Pause", icon="play_arrow" if self.paused else "pause"
+        )
         for field in self.fields.values():
             field.disabled = not runs
+
+    def _pause(self) -> None:
+        lab = self._host.lab
+        (lab.resume if self.paused else lab.pause)(self.node)
 
     def _act(self, work: Callable[[], object]) -> Callable[[Any], Any]:
         async def act(_: object) -> None:
@@ -190,7 +199,7 @@ SAID = {"color": "var(--mq-bad, #ff6b5e)", "font-size": "12px"}
 
 def _button(label: str, icon: str, color: str, press: Callable[[Any], Any]) -> Any:
     button = pmui.Button(
-        name=label, icon=icon, color=color, variant="outlined", size="small", margin=(2, 0, 8, 0),
+        label=label, icon=icon, color=color, variant="outlined", size="small", margin=(2, 0, 8, 0),
         sizing_mode="stretch_width", sx={"paddingInline": "8px"},
     )  # fmt: skip
     button.on_click(press)
@@ -200,10 +209,10 @@ def _button(label: str, icon: str, color: str, press: Callable[[Any], Any]) -> A
 def _field(label: str, value: Any, name: str) -> Any:
     if name == "count":
         return pmui.IntInput(
-            name=label, value=value, start=1, step=1, size="small", margin=(6, 0), sizing_mode="stretch_width"
+            label=label, value=value, start=1, step=1, size="small", margin=(6, 0), sizing_mode="stretch_width"
         )
     return pmui.TextInput(
-        name=label, value=value, size="small", margin=(6, 0), sizing_mode="stretch_width", max_length=80
+        label=label, value=value, size="small", margin=(6, 0), sizing_mode="stretch_width", max_length=80
     )
 
 
@@ -211,17 +220,14 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _settings(scenario: Any, node: str) -> list[tuple[str, str, Any]]:
+def _settings(node: Any) -> list[tuple[str, str, Any]]:
     """The fields that can be changed while the node runs: name, label, value as the user would write it."""
-    from mqviz.simulation import units
-
-    (found,) = (candidate for candidate in scenario.nodes if candidate.name == node)
     told: list[tuple[str, str, Any]] = []
-    if found.role == "producer":
-        told.append(("rate", "Rate, messages/s", units.format_rate(found.rate)))
+    if node.role == "producer":
+        told.append(("rate", "Rate of the node", format_rate(node.rate)))
     else:
-        told.append(("service", "Service time", found.service.text))
-    if found.role != "consumer":
-        told.append(("size", "Message size", found.size.text))
-    told.append(("count", "Instances", found.count))
+        told.append(("service", "Service time", node.service.text))
+    if node.role != "consumer":
+        told.append(("size", "Message size", node.size.text))
+    told.append(("count", "Instances", node.count))
     return told

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mqviz.charts import board
-from mqviz.charts.rates import F64, per_second
+from mqviz.charts.rates import F64, LEAD_ROWS, per_second
 from mqviz.dashboard import encode
 from mqviz.telemetry.columns import WHOLE
 from mqviz.telemetry.sample import Mark
@@ -52,8 +52,7 @@ class Feed:
         lines: list[str] = []
         for tier in TIERS:
             known = self._cursors[tier]
-            # and the row before: rates are differences
-            rows, self._cursors[tier] = self.store.since(max(known - 1, 0), tier)
+            rows, self._cursors[tier] = self.store.since(max(known - LEAD_ROWS, 0), tier)
             if self._cursors[tier] == known or self.origin_ns is None:
                 continue
             times, table = self._table(rows)
@@ -75,7 +74,7 @@ class Feed:
         kept = self._kept.get((tier, count))
         if kept is not None and kept[0] == cursor:
             return kept[1]
-        rows, cursor = self.store.since(max(cursor - count - 1, 0), tier)
+        rows, cursor = self.store.since(max(cursor - count - LEAD_ROWS, 0), tier)
         times, table = self._table(rows)
         use = (times > 0) & (rows.sequence >= cursor - count) & (self.origin_ns is not None)
         head = {"tier": tier, "sequence": cursor - 1}
@@ -96,8 +95,8 @@ class Feed:
 
 def _told(mark: Mark, origin_ns: int) -> dict[str, Any] | None:
     """A mark as the page lists it."""
-    at_s = round((mark.at_ns - origin_ns) / 1e9, 3)
     # a death comes with the event that it was, a birth is not news
-    if mark.kind in ("event", "phase") and at_s >= 0:
+    if mark.kind in ("event", "phase") and mark.at_ns >= origin_ns:
+        at_s = round((mark.at_ns - origin_ns) / 1e9, 3)
         return {"t": at_s, "kind": mark.kind, "text": mark.text}
     return None

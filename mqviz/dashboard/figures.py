@@ -43,7 +43,7 @@ def live(store: Store) -> dict[str, Any]:
     backlog = rows.column(WHOLE, "backlog")
     p50, p99, p999 = merged(rows).percentiles(PERCENTS)
     return {
-        "throughput": mean(received[-SECOND:]),
+        "throughput": newest(received),
         "throughput_before": mean(per_second(minute, minute.column(WHOLE, "received"))[:5]) if len(minute) > 30 else None,
         "p50": p50, "p99": p99, "p999": p999,
         "backlog": newest(backlog),
@@ -92,7 +92,7 @@ def nodes(store: Store, instances: Iterable[Any]) -> list[dict[str, Any]]:
     rows = last(store, 0, SECOND + 1)
 
     def rate(link: str, field: str) -> float | None:
-        return mean(per_second(rows, rows.column(link, field)))
+        return newest(per_second(rows, rows.column(link, field)))
 
     lives: dict[str, list[Any]] = {}
     for instance in instances:
@@ -103,7 +103,7 @@ def nodes(store: Store, instances: Iterable[Any]) -> list[dict[str, Any]]:
         inward = [link.name for link in store.topology.links if link.target == node.name]
         outward = [link.name for link in store.topology.links if link.source == node.name]
         alive = sum(instance.alive for instance in own)
-        busy = mean(per_second(rows, rows.column(node.name, "busy_ns")))
+        busy = newest(per_second(rows, rows.column(node.name, "busy_ns")))
         told.append(
             {
                 "alive": alive,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,7 +39,8 @@ class Lab(Protocol):
     @property
     def elapsed_s(self) -> float: ...
     def start(self) -> Any: ...
-    def stop(self) -> Any: ...
+    def stop(self, limit_s: float | None = None) -> Any: ...
+    def node(self, name: str) -> Any: ...
     def kill(self, node: str, instance: int) -> list[str]: ...
     def revive(self, node: str, instance: int | None = None) -> list[str]: ...
     def pause(self, node: str) -> Any: ...
@@ -47,7 +49,12 @@ class Lab(Protocol):
     def instances(self) -> Sequence[Instance]: ...
 
 
+log = logging.getLogger(__name__)
+
 OVER = ("ended", "failed")
+
+CLOSE_S = 1.0
+"""How long what is in flight may take to arrive when the page is closed."""
 
 
 class LabHost:
@@ -112,7 +119,7 @@ class LabHost:
         """Stop for good."""
         self._closed = True
         with self._turn:
-            self._stop()
+            self._stop(CLOSE_S)
 
     def _start(self) -> None:
         if self._closed:
@@ -123,17 +130,18 @@ class LabHost:
         except MqvizError as error:
             self._failure = str(error)
         except Exception as error:
+            # shown on the page like any other failure: the page itself goes on
             self._failure = f"{type(error).__name__}: {error}"
-            raise
+            log.exception("the lab did not start")
         finally:
             self._doing = ""
 
-    def _stop(self) -> None:
+    def _stop(self, limit_s: float | None = None) -> None:
         if self.lab.state in ("idle", *OVER):
             return
         self._doing = "stopping"
         try:
-            self.lab.stop()
+            self.lab.stop(limit_s)
         finally:
             self._doing = ""
 

@@ -51,6 +51,8 @@ def make_page(host: LabHost, broadcast: Broadcast) -> Any:
         main=[live],
         dark_theme=dark,
         theme_config={"dark": theme(DARK), "light": theme(LIGHT)},
+        # an empty persistent sidebar would still push the page 320 px to the left
+        sidebar_variant="temporary",
         sidebar_open=False,
         busy_indicator=None,
         template=TEMPLATE,
@@ -130,7 +132,8 @@ def theme(palette: Palette) -> dict[str, Any]:
 
 
 PAGE_SX = {
-    "& .title": {"color": "inherit !important", "fontSize": "19px", "fontWeight": 700, "letterSpacing": "-0.2px"},
+    "& .MuiAppBar-root a": {"color": "inherit !important"},
+    "& .title": {"color": "inherit !important", "fontSize": "19px", "fontWeight": 700, "letterSpacing": "-0.2px", "marginRight": "14px"},
     "& .MuiAppBar-root .MuiIconButton-root": {"color": "inherit !important"},
     "& .main": {"backgroundColor": "background.default"},
 }

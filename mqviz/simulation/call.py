@@ -50,5 +50,7 @@ def parse_call(text: str, known: tuple[str, ...], what: str) -> Call:
         raise ScenarioError("", f"{shown(text)} is not {what}; written as {known[0]}(…)")
     name = match[1].lower()
     if name not in known:
-        raise ScenarioError("", f"{shown(text)} is not {what}: one of {', '.join(known)}{suggestion(name, known)}")
+        raise ScenarioError(
+            "", f"{shown(text)} is not {what}: one of {', '.join(known)}{suggestion(name, known)}"
+        )
     return Call(name, match[2])

@@ -90,7 +90,7 @@ def parse_distribution(value: object, quantity: str) -> Distribution:
     call = parse_call(value, tuple(_PARAMETERS), f"a {quantity} or a distribution")
     second: Unit = PLAIN if call.name in _PLAIN_SECOND else unit
     values = call.values(_PARAMETERS[call.name], (unit, second)[: len(_PARAMETERS[call.name])])
-    distribution = Distribution(call.name, *values, quantity=quantity)
+    distribution = Distribution(call.name, values[0], values[1] if len(values) > 1 else 0.0, quantity)
     problem = _problem(distribution)
     if problem:
         raise ScenarioError("", problem)
@@ -122,7 +122,9 @@ def parse_service_distribution(value: object) -> Distribution:
 def parse_size_distribution(value: object) -> Distribution:
     """A message size: header and payload."""
     distribution = parse_distribution(value, "size")
-    lowest = distribution.first if distribution.kind in ("constant", "uniform", "pareto") else distribution.mean
+    lowest = (
+        distribution.first if distribution.kind in ("constant", "uniform", "pareto") else distribution.mean
+    )
     highest = distribution.second if distribution.kind == "uniform" else distribution.mean
     if lowest < HEADER_BYTES:
         raise ScenarioError("", f"a message has at least {HEADER_BYTES}B: the header is part of its size")

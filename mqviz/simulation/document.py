@@ -32,7 +32,9 @@ KEYS = frozenset(
 """Every key that a scenario's TOML can have."""
 
 
-def loads(text: str | bytes, folder: Path | None = None, *, name: str = "unnamed", here: bool = True) -> Scenario:
+def loads(
+    text: str | bytes, folder: Path | None = None, *, name: str = "unnamed", here: bool = True
+) -> Scenario:
     """A scenario from TOML; replay files are relative to `folder`.
 
     `here=False` reads one that ran elsewhere: this machine's cores and replay files are not looked at.
@@ -126,7 +128,9 @@ def to_toml(scenario: Scenario) -> str:
     """TOML that loads as an equal scenario; values that are defaults are left out."""
     blocks = [_block("", scenario, SCENARIO, _defaults(Scenario) | {"warmup_ns": None})]
     blocks += [_block("[[node]]", node, NODE, _defaults(Node)) for node in scenario.nodes]
-    blocks += [_block("[[link]]", link, LINK, _defaults(Link) | {"topics": {"": 1.0}}) for link in scenario.links]
+    blocks += [
+        _block("[[link]]", link, LINK, _defaults(Link) | {"topics": {"": 1.0}}) for link in scenario.links
+    ]
     for event in scenario.events:
         block = _block("[[event]]", event, EVENT, _defaults(Event))
         blocks.append(block + "".join(f"{key} = {_value(value)}\n" for key, value in event.fields.items()))
@@ -158,5 +162,3 @@ def _value(value: object) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{_value(key)} = {_value(item)}" for key, item in value.items()) + " }"
     return repr(value)
-
-

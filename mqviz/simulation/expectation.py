@@ -1,6 +1,6 @@
-"""Expectation: a sentence `[LINK:] METRIC < VALUE` about a run, such as `orders -> pricing: response.p99 < 50ms`.
+"""Expectation: a sentence about a run, `[LINK:] METRIC < VALUE`: `orders -> pricing: response.p99 < 50ms`.
 
-    durations   response lateness blocked transit service end_to_end, each with .p50 .p90 .p99 .p99.9 .mean .max
+    durations   response lateness blocked transit service end_to_end, with .p50 .p90 .p99 .p99.9 .mean .max
     counts      due published sent unsent received in_flight foreign bytes, lost or lost.CAUSE
     rates       offered_rate achieved_rate throughput
     backlog     backlog.mean .max .end, in messages

@@ -131,7 +131,8 @@ def _rate(value: object) -> float:
     rate = parse_rate(value)
     if rate != float("inf") and not 0.001 <= rate <= 1e8:
         raise ScenarioError(
-            "", f'{shown(value)} is not a rate from 0.001/s to 100M/s; "max" sends as fast as sends are accepted'
+            "",
+            f'{shown(value)} is not a rate from 0.001/s to 100M/s; "max" sends as fast as sends are accepted',
         )
     return rate
 
@@ -162,11 +163,13 @@ def _topic(value: object) -> str:
 
 def _topics(value: object) -> dict[str, float]:
     if isinstance(value, str):  # from --set: eur=3,usd=1
-        value = dict((part.split("=", 1) + ["1"])[:2] for part in value.split(","))
+        value = {name: weight or 1 for name, _, weight in (part.partition("=") for part in value.split(","))}
     elif isinstance(value, list):
         value = {_topic(topic): 1 for topic in value}
     if not isinstance(value, dict) or not 1 <= len(value) <= 1000:
-        raise ScenarioError("", f"{shown(value)} is not a table of 1 to 1000 topics, such as {{ eur = 3, usd = 1 }}")
+        raise ScenarioError(
+            "", f"{shown(value)} is not a table of 1 to 1000 topics, such as {{ eur = 3, usd = 1 }}"
+        )
     topics = {_topic(topic): parse_plain(weight) for topic, weight in value.items()}
     if not all(1e-6 <= weight <= 1e6 for weight in topics.values()):
         raise ScenarioError("", "a topic's weight is above 0 and at most a million")
@@ -188,7 +191,12 @@ _hwm = _whole(0, 1_000_000)
 SCENARIO = (
     Field("name", "name", _title),
     Field("lesson", "lesson", lambda value: text(value, MAX_LESSON, "a lesson")),
-    Field("duration", "duration_ns", _duration_or_endless, lambda ns: ENDLESS if ns is None else format_duration(ns)),
+    Field(
+        "duration",
+        "duration_ns",
+        _duration_or_endless,
+        lambda ns: ENDLESS if ns is None else format_duration(ns),
+    ),
     Field("warmup", "warmup_ns", parse_duration, format_duration),
     Field("drain", "drain_ns", parse_duration, format_duration),
     Field("seed", "seed", _whole(0, MAX_SEED)),
@@ -223,7 +231,9 @@ LINK = (
 
 def _action(value: object) -> str:
     if value in PLANNED_ACTIONS:
-        raise ScenarioError("", f"{shown(value)} is not available in this version; there are {', '.join(ACTIONS)}")
+        raise ScenarioError(
+            "", f"{shown(value)} is not available in this version; there are {', '.join(ACTIONS)}"
+        )
     return one_of(value, ACTIONS)
 
 

@@ -42,7 +42,7 @@ def delivery_rate(link: Link, source: Node, target: Node, published: float) -> f
 
 
 def arriving_rates(scenario: Scenario) -> dict[str, float]:
-    """Messages per second that each node is to send (producers) or to receive; each goes out on every link."""
+    """Messages per second that each node is to send (a producer) or receive; all go out on every out-link."""
     nodes = {node.name: node for node in scenario.nodes}
     rates = {node.name: node.rate if node.role == "producer" else 0.0 for node in scenario.nodes}
     outward: dict[str, list[Link]] = {name: [] for name in nodes}

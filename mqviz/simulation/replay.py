@@ -57,8 +57,8 @@ def _read(path: str, _changed_ns: int, _size: int) -> NDArray[np.float64]:
         if not before <= value <= MAX_OFFSET_S:
             raise ScenarioError(
                 "",
-                f"replay file {shown(path)}, line {number}: not an offset in seconds from 0 on that is at least "
-                "the one before",
+                f"replay file {shown(path)}, line {number}: not an offset in seconds of at least 0 and "
+                "at least the one before",
             )
         values.append(value)
         before = value

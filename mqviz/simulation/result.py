@@ -46,7 +46,7 @@ def document(store: Store, scenario: Scenario, engine: str, state: str = "ended"
         if link.pattern == "pub-sub":
             block["published"] = totals.published
             block["per_subscriber"] = {
-                name: {**counts(one), "bytes": one.received_bytes}
+                name: {**counts(one), "due": one.sent, "bytes": one.received_bytes}
                 for name, one in store.subscribers(link.name).items()
             }
         links[link.name] = block
@@ -120,7 +120,7 @@ class Window:
     def seconds(self) -> float:
         """Between the first and the last row of the phase."""
         times = self._times()
-        return round((times[-1] - times[0]) / 1e9, 3) if len(times) > 1 else 0.0
+        return round(float(times[-1] - times[0]) / 1e9, 3) if len(times) > 1 else 0.0
 
     def _times(self) -> Any:
         return self._rows.at_ns[self._inside] if self._rows is not None else np.zeros(0)

@@ -29,6 +29,8 @@ from mqviz.telemetry import clock, probe
 
 SLICE_NS = 20_000_000
 HELLO_SLICE_NS = 4_000_000
+CATCH_UP_NS = 500_000_000
+"""What a producer that is late, and not blocked, has after the end to send what was due before it."""
 LEASE_SECONDS = 1.0
 """How often a runner looks whether its lab still lives."""
 
@@ -122,11 +124,13 @@ class Loop:
                 self._replies.say(Reply(what="done", node=self.plan.node))
             time.sleep(SLICE_NS / 1e9)
             return
-        load.slice(min(now + SLICE_NS, load.until_ns))
+        load.slice(now + HELLO_SLICE_NS if load.ending else min(now + SLICE_NS, load.until_ns))
         now = clock.now_ns()
         load.count_due(now)
-        if now >= load.until_ns:
+        if now >= load.until_ns and not load.ending:
             load.finish(now)
+        if load.ending and (now >= load.until_ns + CATCH_UP_NS or not load.catching_up):
+            load.finished = True
 
     def _obey(self) -> None:
         while not self.commands.empty():

@@ -1,4 +1,4 @@
-"""Scenario: everything needed to repeat a load; the door to what it is made of, read from and checked by."""
+"""Scenario: everything needed to repeat a load; what it is made of, how it is read and checked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from pathlib import Path
 
 from mqviz.errors import ScenarioError
 from mqviz.simulation import builtin
-from mqviz.simulation.distribution import parse_service_distribution, parse_size_distribution
-from mqviz.simulation.document import KEYS, MAX_BYTES, loads, to_toml
+from mqviz.simulation.document import KEYS, MAX_BYTES, loads, to_toml, with_replay
 from mqviz.simulation.expectation import Expect, parse_expect
-from mqviz.simulation.fields import NODE, read_fields
+from mqviz.simulation.fields import LINK, NODE, SCENARIO, read_fields
 from mqviz.simulation.model import Event, Link, Node, Scenario, default_warmup_ns
 from mqviz.simulation.settings import changed, with_settings
 from mqviz.simulation.validation import validate
@@ -45,10 +44,8 @@ def load(source: str | Path) -> Scenario:
     except (OSError, ValueError):  # too long, or with a NUL
         found = False
     if not found:
-        near = suggestion(str(source), builtin.names())
-        raise ScenarioError(
-            "", f"{shown(str(source))} is neither a built-in scenario nor a file{near or '; see mqviz scenarios'}"
-        )
+        near = suggestion(str(source), builtin.names()) or "; see mqviz scenarios"
+        raise ScenarioError("", f"{shown(str(source))} is neither a built-in scenario nor a file{near}")
     return _load_file(file)
 
 
@@ -83,3 +80,36 @@ def topology(scenario: Scenario) -> Topology:
             for link in scenario.links
         ),
     )
+
+
+def push_pull(
+    *,
+    producers: int = 1,
+    consumers: int = 1,
+    rate: float | str = 1000,
+    service: str | float = 0,
+    size: str | float = "1KiB",
+    arrivals: str = "poisson",
+    transport: str = "tcp",
+    **fields: object,
+) -> Scenario:
+    """Producers -> consumers by PUSH/PULL; further fields are top-level ones: duration, warmup, seed.
+
+    `rate`: messages/s of all producers together, or "max".
+    """
+    sends = {"name": "producer", "role": "producer", "count": producers, "rate": rate}
+    takes = {"name": "consumer", "role": "consumer", "count": consumers, "service": service}
+    joins = {"from": "producer", "to": "consumer", "transport": transport}
+    top = read_fields("push_pull", {"name": "push-pull", **fields}, SCENARIO)
+    top.setdefault("warmup_ns", default_warmup_ns(top.get("duration_ns")))
+    scenario = Scenario(
+        **top,
+        nodes=(
+            with_replay(
+                Node(**read_fields("producers", sends | {"size": size, "arrivals": arrivals}, NODE)), None
+            ),
+            Node(**read_fields("consumers", takes, NODE)),
+        ),
+        links=(Link(**read_fields("link", joins, LINK)),),
+    )
+    return validate(scenario)

@@ -21,9 +21,9 @@ _FIXED = ("name", "from", "to")
 def with_settings(scenario: Scenario, settings: Iterable[str] | Mapping[str, object]) -> Scenario:
     """The scenario with `KEY=VALUE` settings, or a mapping of them; checked once all are in.
 
-    A key is a top-level field, NODE.FIELD or "FROM -> TO".FIELD. When `duration` is set, and no `warmup`, a
-    warm-up that was the default stays the default, one that takes more than half of it shrinks to a fifth, and
-    events after the end fall away.
+    A key is a top-level field, NODE.FIELD or "FROM -> TO".FIELD. When `duration` is set, events after its end
+    fall away; and unless `warmup` is set, too, a default warm-up follows it, and one that would take more
+    than half of it shrinks to a fifth.
     """
     pairs = settings.items() if isinstance(settings, Mapping) else [_pair(setting) for setting in settings]
     top: dict[str, Any] = {}
@@ -98,5 +98,3 @@ def _fitted(scenario: Scenario, top: Mapping[str, Any]) -> dict[str, Any]:
     if duration is not None:
         fitted["events"] = tuple(event for event in scenario.events if event.at_ns <= duration)
     return fitted
-
-

@@ -1,8 +1,8 @@
 """Units: durations, rates and sizes as users write them, and back to text.
 
-    duration   400us 5ms 2s 1min 1h   -> int ns         0 needs no unit
-    rate       5000/s 5k/s 1M/s max   -> float per s    a bare number is per second; max is inf
-    size       64B 1KiB 200KB 1MiB    -> int bytes      a bare number is bytes
+duration   400us 5ms 2s 1min 1h   -> int ns         0 needs no unit
+rate       5000/s 5k/s 1M/s max   -> float per s    a bare number is per second; max is inf
+size       64B 1KiB 200KB 1MiB    -> int bytes      a bare number is bytes
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ MAX_DURATION_NS = 366 * 24 * NS_PER["h"]
 MAX_BYTES = 1 << 40
 
 _QUANTITY = re.compile(
-    r"([0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(e[+-]?[0-9]{1,2})?[ ]*([a-zµμ]{0,5}(?:/s)?)", re.IGNORECASE
+    r"([0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(e[+-]?[0-9]{1,2})?[ ]*([a-zµμ]{0,5}(?:/s)?)",
+    re.IGNORECASE,
 )
 
 

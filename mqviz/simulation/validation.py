@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 
-import psutil
+import msgspec
 
 from mqviz.errors import ScenarioError
 from mqviz.simulation import flow
@@ -34,16 +35,16 @@ def link_place(link: Link) -> str:
 def validate(scenario: Scenario, *, here: bool = True) -> Scenario:
     """The scenario itself, or a ScenarioError. `here`: it is to run on this machine, not just to be read."""
     _check_names(scenario)
-    nodes = {node.name: node for node in scenario.nodes}
     for node in scenario.nodes:
         check_node(node)
         _check_ends(scenario, node)
+    _check_events(scenario)
+    nodes = {node.name: _largest(scenario, node) for node in scenario.nodes}
     for link in scenario.links:
         _check_link(link, nodes[link.source], nodes[link.target])
     _check_cycle(scenario)
-    _check_totals(scenario)
+    _check_totals(scenario, nodes)
     _check_times(scenario)
-    _check_events(scenario, nodes)
     _check_expects(scenario)
     if here:
         _check_spin(scenario)
@@ -121,15 +122,15 @@ def _check_link(link: Link, source: Node, target: Node) -> None:
     if joined > MAX_CONNECTIONS:
         raise ScenarioError(
             place,
-            f"a mesh of {source.count} × {target.count} is {joined} connections, the most is {MAX_CONNECTIONS}; "
-            'wiring = "paired" joins instances one to one',
+            f"a mesh of {source.count} × {target.count} is {joined} connections, the most is "
+            f'{MAX_CONNECTIONS}; wiring = "paired" joins instances one to one',
         )
     if link.transport == "inproc":
         for node in (source, target):
             if node.count > MAX_INPROC:
                 raise ScenarioError(
                     f"{place}, transport",
-                    f'inproc keeps all instances in one process, so "{node.name}" can have at most {MAX_INPROC}',
+                    f'inproc keeps all instances in one process: "{node.name}" can have at most {MAX_INPROC}',
                 )
 
 
@@ -146,8 +147,8 @@ def _check_cycle(scenario: Scenario) -> None:
     raise ScenarioError("scenario", f"messages would go round for ever: {' -> '.join(around)}")
 
 
-def _check_totals(scenario: Scenario) -> None:
-    instances = sum(node.count for node in scenario.nodes)
+def _check_totals(scenario: Scenario, nodes: dict[str, Node]) -> None:
+    instances = sum(node.count for node in nodes.values())
     if instances > MAX_INSTANCES:
         raise ScenarioError("scenario", f"{instances} instances in all, the most is {MAX_INSTANCES}")
     for what, found, most in (
@@ -164,23 +165,25 @@ def _check_times(scenario: Scenario) -> None:
     if duration is not None and scenario.warmup_ns >= duration:
         raise ScenarioError(
             "warmup",
-            f"{format_duration(scenario.warmup_ns)} leaves nothing of the duration of {format_duration(duration)} "
-            "to measure",
+            f"{format_duration(scenario.warmup_ns)} leaves nothing to measure of the duration "
+            f"of {format_duration(duration)}",
         )
     for number, event in enumerate(scenario.events, start=1):
         if duration is not None and event.at_ns > duration:
             raise ScenarioError(
                 f"event {number}, at",
-                f"{format_duration(event.at_ns)} is after the end, the duration is {format_duration(duration)}",
+                f"{format_duration(event.at_ns)} is after the end of {format_duration(duration)}",
             )
 
 
-def _check_events(scenario: Scenario, nodes: dict[str, Node]) -> None:
-    most = {name: node.count for name, node in nodes.items()}
-    for event in scenario.events:
-        count = event.fields.get("count")
-        if event.node in most and count is not None:
-            most[event.node] = max(most[event.node], int(count))
+def _largest(scenario: Scenario, node: Node) -> Node:
+    """The node with the most instances that an event gives it."""
+    counts = [int(event.fields.get("count", 0)) for event in scenario.events if event.node == node.name]
+    return msgspec.structs.replace(node, count=max([node.count, *counts]))
+
+
+def _check_events(scenario: Scenario) -> None:
+    nodes = {node.name: node for node in scenario.nodes}
     for number, event in enumerate(scenario.events, start=1):
         place = f"event {number}"
         if event.node not in nodes:
@@ -191,16 +194,30 @@ def _check_events(scenario: Scenario, nodes: dict[str, Node]) -> None:
         if event.action == "set" and not event.fields:
             raise ScenarioError(place, f"set needs what is to change: {keys}")
         if event.action != "set" and event.fields:
-            raise ScenarioError(place, f"{next(iter(event.fields))} belongs to the action set, not {event.action}")
+            raise ScenarioError(
+                place, f"{next(iter(event.fields))} belongs to the action set, not {event.action}"
+            )
+        for field in LIVE:
+            if field.key in event.fields:
+                value = {field.attribute: field.read(event.fields[field.key])}
+                _check_change(place, msgspec.structs.replace(nodes[event.node], **value))
         if event.instance is None:
             continue
         if event.action not in ("kill", "stop", "start"):
             raise ScenarioError(f"{place}, instance", f"{event.action} is for the whole node")
-        if event.instance >= most[event.node]:
+        most = _largest(scenario, nodes[event.node]).count
+        if event.instance >= most:
             raise ScenarioError(
                 f"{place}, instance",
-                f'"{event.node}" has the instances 0 to {most[event.node] - 1}, not {event.instance}',
+                f'"{event.node}" has the instances 0 to {most - 1}, not {event.instance}',
             )
+
+
+def _check_change(place: str, node: Node) -> None:
+    try:
+        check_node(node)
+    except ScenarioError as error:
+        raise ScenarioError(place, str(error)) from None
 
 
 def _check_expects(scenario: Scenario) -> None:
@@ -219,16 +236,17 @@ def _check_spin(scenario: Scenario) -> None:
     if not spinning:
         return
     rates = flow.arriving_rates(scenario)
-    cores = psutil.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = 0.0
     for node in spinning:
         if math.isinf(rates[node.name]):
             raise ScenarioError(
-                f"{node_place(node)}, service_mode", 'spin does not go with a producer of rate "max"; use sleep'
+                f"{node_place(node)}, service_mode",
+                'spin does not go with a producer of rate "max"; use sleep',
             )
         load += min(rates[node.name] * node.service.mean / 1e9, node.count)
     if load > cores / 2:
         raise ScenarioError(
             f"{node_place(spinning[0])}, service_mode",
-            f"spinning would keep {load:.2g} of {cores} cores busy, the most is half; use sleep or a lower rate",
+            f"spinning would take {load:.2g} of {cores} cores, half is the most; use sleep or a lower rate",
         )

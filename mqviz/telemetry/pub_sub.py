@@ -94,7 +94,7 @@ class PubSub:
         rest = (missing - head - gaps).sum(2)
 
         fate = np.where(known, self._fate, UNKNOWN)
-        silent: npt.NDArray[np.bool_] = ~has.any(2)
+        silent = has.sum(2) == 0
         holds = path_holds(self._link, int(words[self._sent_bytes].sum()) // max(1, int(published.sum())))
         tail = self._tail(rest, fate, silent, holds, ending)
         tail["slow_joiner"] += head.sum((1, 2))

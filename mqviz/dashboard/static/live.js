@@ -12,6 +12,9 @@ const STATES = {
   idle: "not started", starting: "starting", "warm-up": "warming up", measure: "measuring", drain: "draining",
   stopping: "stopping", ended: "ended", failed: "failed",
 }
+const PHASES = {
+  "warm-up": "warm-up begins", measure: "measuring begins", drain: "producers stop, the rest drains", ended: "the run is over",
+}
 const EMPTY = {
   idle: "Start the run to see it here.", starting: "Starting…", failed: "The run did not start.", stopping: "Stopping…",
 }
@@ -184,7 +187,7 @@ class Page {
     for (const mark of marks) {
       this.marks.push(mark)
       const item = make("li", mark.kind)
-      item.append(make("time", "", clock(mark.t)), make("span", "", mark.text))
+      item.append(make("time", "", clock(mark.t)), make("span", "", mark.kind === "phase" ? PHASES[mark.text] ?? mark.text : mark.text))
       this.list.prepend(item)
     }
     while (this.list.children.length > 200) this.list.lastChild.remove()

@@ -76,7 +76,8 @@ _TYPES: dict[str, Any] = {
 
 def compiled_type(kind: type[NamedTuple]) -> Any:
     """What numba calls a named tuple of ours; usable as a field of another afterwards."""
-    found = types.NamedTuple([_TYPES[str(annotation)] for annotation in kind.__annotations__.values()], kind)
+    names = [annotation.__forward_arg__ for annotation in kind.__annotations__.values()]
+    found = types.NamedTuple([_TYPES[name] for name in names], kind)
     _TYPES[kind.__name__] = found
     return found
 

@@ -9,7 +9,7 @@ from mqviz.simulation.engine import native_cache
 from mqviz.simulation.engine.ends import HistogramPlaces, Member
 from mqviz.simulation.engine.producer import Producers
 from mqviz.simulation.plan import LoopPlan
-from mqviz.telemetry.histogram import U64
+from mqviz.telemetry.histogram import I64, U64
 
 native_cache.ready()  # before numba is imported: it reads then where its cache is
 

@@ -75,7 +75,6 @@ class Receiving(NamedTuple):
     run_number: int
     buffer: I64
     buffer_at: int  # its address
-    size: I64  # of the message that was taken: one word
     epoll: int  # descriptor, with all ends in it
     events: I32
     events_at: int

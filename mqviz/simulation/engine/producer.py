@@ -30,6 +30,8 @@ class Producers:
         self.rate = math.inf if plan.rate is None else plan.rate
         self.count = plan.count
         self.paused = False
+        self.ending = False
+        """Nothing new becomes due; what is due is still sent where there is room."""
         self.finished = False
         self.measure_ns = NEVER
         self.until_ns = NEVER
@@ -50,7 +52,17 @@ class Producers:
     @property
     def closed_loop(self) -> bool:
         """rate = "max": each message is intended when it is sent."""
-        return not math.isfinite(self.rate)
+        return not math.isfinite(self.rate) and not self.ending
+
+    @property
+    def catching_up(self) -> bool:
+        """An instance that is not blocked has messages that are due."""
+        return any(
+            schedule.head < schedule.tail
+            and not member.halted
+            and not any(self.words[sender.offset + probe.BLOCKED_SINCE] for sender in member.senders)
+            for member, schedule in zip(self.members, self.schedules, strict=True)
+        )
 
     @property
     def batched(self) -> bool:
@@ -88,7 +100,7 @@ class Producers:
             elif command.rate is not None:
                 self.rate = command.rate
             self.count = command.count or self.count
-            if not self.paused and not self.finished:
+            if not self.paused and not self.ending:
                 self._follow(now_ns)
                 self.schedules_changed()
 
@@ -105,18 +117,18 @@ class Producers:
         """A new segment of the schedule begins now."""
         if self.paused:
             self.paused = False
-            if not self.finished:
+            if not self.ending:
                 self._follow(now_ns)
                 self._set_state("running")
                 self.schedules_changed()
 
     def finish(self, now_ns: int) -> None:
-        """Nothing is intended from now on; what is due and not yet sent will not be."""
+        """Nothing is intended from now on; what is due may still be sent while it is not blocked."""
         self.until_ns = min(self.until_ns, now_ns)
+        self.ending = True
         for schedule in self.schedules:
             schedule.cut(self.until_ns)
         self.schedules_changed()
-        self.finished = True
 
     def halt(self, index: int, now_ns: int) -> None:
         """One instance ends."""
