@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mqviz.simulation import folder as run_folder
-from mqviz.simulation import result, scenario as scenarios
+from mqviz.simulation import result
+from mqviz.simulation import scenario as scenarios
 from mqviz.simulation.orchestrator import InstanceView, Orchestrator
 from mqviz.simulation.scenario import Scenario, push_pull, with_settings
 from mqviz.simulation.units import parse_duration
@@ -26,7 +27,9 @@ INTERRUPT_S = 1.0
 class Run:
     """One run: live as long as its lab runs, final when it has ended, or loaded from its folder."""
 
-    def __init__(self, store: Store, scenario: Scenario, engine: str, state: str, folder: Path | None) -> None:
+    def __init__(
+        self, store: Store, scenario: Scenario, engine: str, state: str, folder: Path | None
+    ) -> None:
         self.store = store
         self.scenario = scenario
         self.engine = engine

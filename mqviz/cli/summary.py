@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -10,21 +11,29 @@ from rich.text import Text
 
 from mqviz.cli.words import count, duration
 
+FILE_WIDTH = 200
+"""Of a line that does not go to a terminal; rich would take 80 and cut names."""
+
 COLOURS = {"VALID": "green", "SUSPECT": "yellow", "VOID": "red"}
 
 
 def print_summary(report: dict[str, Any], console: Console | None = None) -> None:
     """Names are printed as text, never as markup."""
-    console = console or Console()
+    console = console or Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     table = Table(box=None, pad_edge=False)
-    table.add_column("link")
+    table.add_column("link", no_wrap=True)
     for heading in ("sent", "received", "in flight", "lost", "unsent", "p50", "p99"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, link in report["links"].items():
         table.add_row(Text(name), *_figures(link))
-        for subscriber, part in link.get("per_subscriber", {}).items():
+        subscribers = link.get("per_subscriber", {})
+        for subscriber, part in subscribers.items() if len(subscribers) > 1 else ():
             table.add_row(Text(f"  {subscriber}", style="dim"), *_figures(part))
     console.print(table)
+    for name, link in report["links"].items():
+        causes = [f"{count(number)} {cause}" for cause, number in link["lost"].items() if number]
+        if causes:
+            console.print(Text(f"lost on {name}: {', '.join(causes)}"))
     end = report["end_to_end_ns"]
     console.print(
         f"end to end: p50 {duration(end.get('p50'))}, p99 {duration(end.get('p99'))}", highlight=False
@@ -41,14 +50,12 @@ def print_summary(report: dict[str, Any], console: Console | None = None) -> Non
 
 
 def _figures(link: dict[str, Any]) -> list[str]:
-    lost = {cause: number for cause, number in link["lost"].items() if number}
-    causes = f" ({', '.join(lost)})" if lost else ""
     response = link.get("latency_ns", {}).get("response")  # a subscriber's block has counts only
     return [
         count(link["sent"]),
         count(link["received"]),
         count(link["in_flight"]),
-        count(sum(lost.values())) + causes,
+        count(sum(link["lost"].values())),
         count(link["unsent"]),
         _percentile(response, "p50") if response else "",
         _percentile(response, "p99") if response else "",

@@ -31,7 +31,9 @@ def create(scenario: Scenario, out: Path | None, base: Path | None = None) -> Pa
         return _make(out)
     runs = (base or Path.cwd()) / RUNS
     prune(runs)
-    stem = time.strftime("%Y%m%d-%H%M%S-") + (re.sub(r"[^A-Za-z0-9_-]+", "-", scenario.name).strip("-") or "run")
+    stem = time.strftime("%Y%m%d-%H%M%S-") + (
+        re.sub(r"[^A-Za-z0-9_-]+", "-", scenario.name).strip("-") or "run"
+    )
     folder = runs / stem[:80]
     n = 1
     while folder.exists():

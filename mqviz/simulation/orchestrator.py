@@ -14,8 +14,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -43,10 +44,8 @@ CLOSE_S = 3.0
 INTERVAL_MS = 100
 AGENT_RESTARTS = 3
 
-STATES = ("idle", "starting", "warm-up", "measure", "drain", "ended", "failed")
 
-
-class InstanceView(NamedTuple):
+class InstanceView(msgspec.Struct, frozen=True):
     """An instance as people see it."""
 
     name: str
@@ -176,7 +175,7 @@ class Orchestrator:
         self._mark("phase", "starting", data={"phase": "starting"})
         self._start_agent()
         self._wiring = Wiring(self.scenario, self._private, self.engine, secrets.randbits(16))
-        placed = []
+        placed: list[Placed] = []
         processes = []
         for seats in placement.place(self.scenario):
             loops = [[self._wiring.new_instance(s.node, i, 0) for i in s.indices] for s in seats]
@@ -209,7 +208,11 @@ class Orchestrator:
             }
         )
         self._agent = Child(
-            "mqviz.telemetry.agent", line, self._private / f"agent-{self._agents}.log", self._heard, self._gone
+            "mqviz.telemetry.agent",
+            line,
+            self._private / f"agent-{self._agents}.log",
+            self._heard,
+            self._gone,
         )
 
     def _bring_up(self, processes: list[list[list[Placed]]]) -> None:
@@ -228,7 +231,9 @@ class Orchestrator:
             reply = self._await(child, "bound", START_S)[-1]
             endpoints = {(node, index, link): end for node, index, link, _, end in reply.data}
             for placed in (p for loop in loops for p in loop):
-                placed.endpoints = {name: endpoints[placed.node, placed.index, name] for name in placed.numbers}
+                placed.endpoints = {
+                    name: endpoints[placed.node, placed.index, name] for name in placed.numbers
+                }
                 fresh.append(placed)
             self._probes[plan.runner] = probe.Probe.open(Path(plan.probe))
         for placed in fresh:
@@ -280,13 +285,12 @@ class Orchestrator:
                 child.say(Command(do="connect", node=node, wires=tuple(mine), ticket=self._tickets))
                 waiting.append((child, self._tickets))
         for child, ticket in waiting:
-            self._await(child, "ready", READY_S, lambda reply, ticket=ticket: reply.ticket >= ticket)
+            self._await(child, "ready", READY_S, partial(_answers, ticket))
 
     def _loop_of(self, runner: str, node: str, index: int) -> int:
         """A number for the thread that an instance is in: inproc groups have one for each instance."""
         inproc = any(
-            link.transport == "inproc" and node in (link.source, link.target)
-            for link in self.scenario.links
+            link.transport == "inproc" and node in (link.source, link.target) for link in self.scenario.links
         )
         return index if inproc else -1
 
@@ -357,8 +361,7 @@ class Orchestrator:
             timers.append((self.began_ns, lambda: self._enter("warm-up", self.began_ns)))
         timers.append((self.measure_ns, lambda: self._enter("measure", self.measure_ns)))
         timers.extend(
-            (self.began_ns + event.at_ns, lambda event=event: self._carry_out(event))
-            for event in self.scenario.events
+            (self.began_ns + event.at_ns, partial(self._carry_out, event)) for event in self.scenario.events
         )
         timers.sort(key=lambda timer: timer[0])
         try:
@@ -403,6 +406,7 @@ class Orchestrator:
             "pause": lambda: self.pause(event.node),
             "resume": lambda: self.resume(event.node),
         }
+
         # its own thread: a restart waits for hellos, and the next event must not wait for it
         def act() -> None:
             try:
@@ -467,7 +471,11 @@ class Orchestrator:
         for source in gone:
             for link in self._wiring.out_links(source.node):
                 for target in self._instances:
-                    if target.alive and target.node == link.target and self._wiring.joined(link, source, target):
+                    if (
+                        target.alive
+                        and target.node == link.target
+                        and self._wiring.joined(link, source, target)
+                    ):
                         wire = Wire(target.index, link.name, source.numbers[link.name])
                         wires.setdefault((target.runner, target.node), []).append(wire)
         for (runner, node), some in wires.items():
@@ -659,7 +667,7 @@ class Orchestrator:
         """Its producers' counts are final, or it has died meanwhile."""
         for node in nodes:
             try:
-                self._await(child, "done", CLOSE_S, lambda reply, node=node: reply.node == node)
+                self._await(child, "done", CLOSE_S, partial(_is_about, node))
             except RunnerFailed as error:
                 self._mark("event", str(error))
 
@@ -671,7 +679,9 @@ class Orchestrator:
         while time.monotonic() - begun < self._drain_limit_s:
             self._do_job(INTERVAL_MS / 1e3)
             totals = [self.store.totals(link.name) for link in self.scenario.links]
-            counts = tuple(n for t in totals for n in (t.sent, t.received, t.worked_off, sum(t.lost.values())))
+            counts = tuple(
+                n for t in totals for n in (t.sent, t.received, t.worked_off, sum(t.lost.values()))
+            )
             balanced = all(
                 t.sent - t.received - sum(v for k, v in t.lost.items() if k != "unresolved") == 0
                 and t.received == t.worked_off
@@ -756,6 +766,14 @@ class Orchestrator:
                         at = end.offset + probe.SEND_WORDS
                         return [int(n) for n in counters.words[at : at + end.topics]]
         raise KeyError(link)
+
+
+def _answers(ticket: int, reply: Reply) -> bool:
+    return reply.ticket >= ticket
+
+
+def _is_about(node: str, reply: Reply) -> bool:
+    return reply.node == node
 
 
 def _pair(link: str, source: Placed, target: Placed) -> dict[str, Any]:

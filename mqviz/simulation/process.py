@@ -45,7 +45,9 @@ class Child:
         self._on_reply = on_reply
         self._on_exit = on_exit
         self.say_line(first_line)
-        self._reader = threading.Thread(target=self._read, name=f"mqviz-replies-{self.process.pid}", daemon=True)
+        self._reader = threading.Thread(
+            target=self._read, name=f"mqviz-replies-{self.process.pid}", daemon=True
+        )
         self._reader.start()
 
     @property

@@ -16,7 +16,8 @@ from mqviz.checks import verdict
 from mqviz.checks.percentiles import Figures, figures
 from mqviz.simulation.scenario import Expect, Scenario
 from mqviz.telemetry.ledger import LinkTotals
-from mqviz.telemetry.store import Rows, Store
+from mqviz.telemetry.store import Store
+from mqviz.telemetry.tiers import Rows
 
 DURATIONS = ("response", "lateness", "blocked", "transit", "service")
 

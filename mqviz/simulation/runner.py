@@ -214,9 +214,7 @@ def run(plan: RunnerPlan, replies: Replies) -> int:
         loops.append(Loop(loop_plan, members, load, replies))
         for member in members:
             for sender in member.senders:
-                bound.append(
-                    [loop_plan.node, member.index, sender.link, sender.plan.number, sender.endpoint]
-                )
+                bound.append([loop_plan.node, member.index, sender.link, sender.plan.number, sender.endpoint])
     for loop in loops:
         loop.thread.start()
     replies.say(Reply(what="bound", data=bound))

@@ -22,7 +22,9 @@ NEVER = (1 << 63) - 1
 PURPOSES = {"arrivals": 0, "size": 1, "topic": 2, "service": 3}
 
 
-def seed_of(seed: int, node: str, index: int, incarnation: int, purpose: str, change: int = 0) -> tuple[int, ...]:
+def seed_of(
+    seed: int, node: str, index: int, incarnation: int, purpose: str, change: int = 0
+) -> tuple[int, ...]:
     """The seed of one random stream: its own for each instance, incarnation, purpose and live change."""
     return (seed, zlib.crc32(node.encode()), index, incarnation, PURPOSES[purpose], change)
 
@@ -97,7 +99,9 @@ class Schedule:
         if self.tail > self.head:
             self.sizes[self.head : self.tail] = draw_sizes(self._size, self._size_rng, self.tail - self.head)
 
-    def follow(self, arrivals: str, rate: float, start_ns: int, until_ns: int, index: int, count: int) -> None:
+    def follow(
+        self, arrivals: str, rate: float, start_ns: int, until_ns: int, index: int, count: int
+    ) -> None:
         """A new segment from `start_ns` on; times that were due before stay, later ones go."""
         self.cut(start_ns)
         if not math.isfinite(rate):
@@ -148,7 +152,9 @@ class Schedule:
         """How many intended times have passed, the unsent ones beyond this filling included."""
         end = self._base + self.tail
         if self.tail and self.times[self.tail - 1] > now_ns:
-            self.due = max(self.due, self._base + int(np.searchsorted(self.times[: self.tail], now_ns, "right")))
+            self.due = max(
+                self.due, self._base + int(np.searchsorted(self.times[: self.tail], now_ns, "right"))
+            )
             return self.due
         if self.head == self.tail:  # not behind: the next filling tells
             self.due = max(self.due, end)

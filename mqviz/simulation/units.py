@@ -50,11 +50,12 @@ def _quantity(value: object, wanted: str) -> tuple[float, str]:
     """A number and the unit behind it, neither negative nor infinite; `wanted` ends the sentence."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if 0 <= value <= 1e30:  # false for nan, too
-            return float(value), ""
+            return value, ""
     elif isinstance(value, str) and len(value) <= 100:
         match = _QUANTITY.fullmatch(value.strip())
         if match:
-            return float(match[1] + (match[2] or "")), match[3]
+            whole = match[1].isdigit() and not match[2]  # an int stays exact above 2^53
+            return int(match[1]) if whole else float(match[1] + (match[2] or "")), match[3]
     raise ScenarioError("", f"{shown(value)} is not {wanted}")
 
 

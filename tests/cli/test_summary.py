@@ -18,7 +18,8 @@ def printed(report: dict[str, Any], **settings: Any) -> list[str]:
 def test_a_link_is_a_row_and_the_verdict_follows(report: dict[str, Any]) -> None:
     assert printed(report) == [
         "link sent received in flight lost unsent p50 p99",
-        "orders -> pricing 1 000 997 0 3 (peer-death) 3 1.23 ms 9.88 ms",
+        "orders -> pricing 1 000 997 0 3 3 1.23 ms 9.88 ms",
+        "lost on orders -> pricing: 3 peer-death",
         "end to end: p50 1.23 ms, p99 9.88 ms",
         "VALID, python engine, 9.5 s measured",
     ]
@@ -27,13 +28,19 @@ def test_a_link_is_a_row_and_the_verdict_follows(report: dict[str, Any]) -> None
 def test_a_subscriber_is_a_row_below_its_link(report: dict[str, Any]) -> None:
     link = report["links"]["orders -> pricing"]
     part = {name: link[name] for name in ("sent", "received", "in_flight", "lost", "unsent")}
-    link["per_subscriber"] = {"pricing.0": part | {"sent": 500}}
-    assert printed(report)[2] == "pricing.0 500 997 0 3 (peer-death) 3"
+    link["per_subscriber"] = {"pricing.0": part | {"sent": 500}, "pricing.1": part}
+    assert printed(report)[2:4] == ["pricing.0 500 997 0 3 3", "pricing.1 1 000 997 0 3 3"]
+
+
+def test_the_only_subscriber_has_no_row_of_its_own(report: dict[str, Any]) -> None:
+    without = printed(report)
+    report["links"]["orders -> pricing"]["per_subscriber"] = {"pricing.0": {}}
+    assert printed(report) == without
 
 
 def test_a_percentile_that_is_not_known_is_a_dash(report: dict[str, Any]) -> None:
     report["end_to_end_ns"] = {"count": 0, "mean": None, "p50": None, "p99": None}
-    assert printed(report)[2] == "end to end: p50 –, p99 –"
+    assert printed(report)[3] == "end to end: p50 –, p99 –"
 
 
 def test_a_percentile_among_messages_never_sent_is_a_lower_bound(report: dict[str, Any]) -> None:

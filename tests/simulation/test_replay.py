@@ -32,7 +32,7 @@ def test_a_file_that_has_changed_is_read_anew(tmp_path: Path) -> None:
     ("content", "problem"),
     [
         ("1\n0.5\n", "line 2: not an offset in seconds of at least 0 and at least the one before"),
-        ("1\nroot:x:0\n", "line 2: not an offset in seconds of at least 0 and at least the one before"),
+        ("1\nsecret:x:0\n", "line 2: not an offset in seconds of at least 0 and at least the one before"),
         ("0\nnan\n", "line 2: not an offset"),
         ("0\n1e300\n", "line 2: not an offset"),
         ("-1\n", "line 1: not an offset"),
@@ -49,7 +49,7 @@ def test_a_file_that_cannot_be_replayed_is_refused_without_repeating_it(
     file.write_text(content)
     with pytest.raises(ScenarioError, match=problem) as caught:
         replay.offsets(str(file))
-    assert "root" not in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:

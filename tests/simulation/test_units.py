@@ -102,9 +102,9 @@ def test_a_written_duration_is_read_back_exactly(ns: int) -> None:
     assert parse_duration(format_duration(ns)) == ns
 
 
-@given(st.floats(0, 1e8))
+@given(st.floats(0.001, 1e8))
 def test_a_written_rate_is_read_back_exactly(rate: float) -> None:
-    assert parse_rate(format_rate(rate)) == pytest.approx(rate, rel=1e-15, abs=1e-99)
+    assert parse_rate(format_rate(rate)) == rate
 
 
 @given(st.integers(0, 1 << 40))

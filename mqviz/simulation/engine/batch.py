@@ -6,7 +6,7 @@ import numpy as np
 
 from mqviz.simulation.engine.ends import HistogramPlaces
 from mqviz.telemetry import histogram
-from mqviz.telemetry.histogram import ABOVE, BELOW, HEAD, LIMIT_NS, MAX, SUM, I64, U64
+from mqviz.telemetry.histogram import ABOVE, BELOW, HEAD, I64, LIMIT_NS, MAX, SUM, U64
 
 
 def add_values(words: U64, at: int, values_ns: I64) -> None:

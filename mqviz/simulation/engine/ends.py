@@ -74,9 +74,7 @@ class Receiver:
 class Sender:
     """A send end: its bound socket and its counters."""
 
-    def __init__(
-        self, context: zeromq.Context, plan: Outbound, end: probe.SendEnd, run_number: int
-    ) -> None:
+    def __init__(self, context: zeromq.Context, plan: Outbound, end: probe.SendEnd, run_number: int) -> None:
         self.plan = plan
         self.link = plan.link
         self.offset = end.offset
@@ -164,7 +162,8 @@ def open_members(
             for want, end in zip(instance.receives, block.receives, strict=True)
         ]
         senders = [
-            Sender(context, want, end, run_number) for want, end in zip(instance.sends, block.sends, strict=True)
+            Sender(context, want, end, run_number)
+            for want, end in zip(instance.sends, block.sends, strict=True)
         ]
         members.append(Member(instance, block, receivers, senders))
     return members

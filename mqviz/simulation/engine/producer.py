@@ -39,7 +39,8 @@ class Producers:
         room = self._room()
         weights = members[0].senders[0].plan.weights
         self.schedules = [
-            Schedule(room, (seed, plan.node, m.index, m.plan.incarnation), plan.size, weights) for m in members
+            Schedule(room, (seed, plan.node, m.index, m.plan.incarnation), plan.size, weights)
+            for m in members
         ]
         self.closed = [0] * len(members)
         """Messages that each instance has begun to send in a closed loop."""

@@ -39,7 +39,7 @@ class Out:
     def __init__(self, sender: Sender, words: U64, places: HistogramPlaces) -> None:
         self.sender = sender
         self.socket = sender.socket
-        self.words = memoryview(words)
+        self.words = words.data
         self.offset = sender.offset
         self.sent = sender.sent
         self.width = sender.width
@@ -57,9 +57,7 @@ class Out:
         if len(self.buffer) < frame_bytes:
             self.buffer = memoryview(bytearray(payload(frame_bytes).tobytes()))
 
-    def attempt(
-        self, topic: int, size: int, flags: int, intended: int, origin: int, earliest: int
-    ) -> bool:
+    def attempt(self, topic: int, size: int, flags: int, intended: int, origin: int, earliest: int) -> bool:
         """Send one message; False when the socket has no room, and the blocked spell has begun.
 
         `earliest`: when this instance could first have tried (the end of its last blocked spell).
@@ -143,7 +141,7 @@ class PythonProducers(Producers):
         self._busy = [False] * len(members)  # has a message that not all links have taken
         self._heap: list[tuple[int, int]] = []
         self._blocked: list[int] = []
-        self._times = [memoryview(s.times) for s in self.schedules]
+        self._times = [s.times.data for s in self.schedules]
         self._last_wake = 0
         self._extra: list[tuple[list[int], list[int]]] = [([], []) for _ in members]
 

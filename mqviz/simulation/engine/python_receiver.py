@@ -13,7 +13,7 @@ import zmq
 
 from mqviz.channels import message
 from mqviz.simulation.engine.batch import Values, add_values
-from mqviz.simulation.engine.ends import HistogramPlaces, Member, Receiver
+from mqviz.simulation.engine.ends import HistogramPlaces, Member
 from mqviz.simulation.engine.python_producer import RETRY_NS, Out, Pending
 from mqviz.simulation.engine.receiver import Receivers
 from mqviz.simulation.plan import Command, LoopPlan
@@ -36,24 +36,25 @@ class Batch:
     def __init__(self, words: U64, places: HistogramPlaces, link: str, prefix: int) -> None:
         self.link = link
         self.words = words
-        self.fast_words = memoryview(words)
+        self.fast_words = words.data
         self.prefix = prefix
         self.stride = prefix + message.HEADER_BYTES
         self.array = np.zeros(SLOTS * self.stride, np.uint8)
-        ring = memoryview(self.array)
+        ring = self.array.data
         self.slots = [ring[i * self.stride : (i + 1) * self.stride] for i in range(SLOTS)]
-        self.firsts = memoryview(self.array.view(np.uint64))
-        self.topics = memoryview(self.array.view(np.uint16))
+        self.firsts = self.array.view(np.uint64).data
+        self.topics = self.array.view(np.uint16).data
         self.first_at = [(i * self.stride + prefix) // 8 for i in range(SLOTS)]
         self.topic_at = [(i * self.stride + prefix) // 2 + 7 for i in range(SLOTS)]
         self.headers = self.array.view(np.int64).reshape(SLOTS, -1)[:, prefix // 8 :]
         self.received_at = np.zeros(SLOTS, np.int64)
-        self.times = memoryview(self.received_at)
+        self.times = self.received_at.data
         self.row_of = np.zeros(SLOTS, np.int64)
-        self.rows = memoryview(self.row_of)
+        self.rows = self.row_of.data
         self.used = 0
         self.durations = {
-            name: Values(words, places, link, name) for name in ("transit", "service", "response", "end_to_end")
+            name: Values(words, places, link, name)
+            for name in ("transit", "service", "response", "end_to_end")
         }
         self._places = {name: places.of(link, name) for name in ("transit", "response", "end_to_end")}
 
@@ -109,9 +110,27 @@ class Job:
     """One instance's state: idle, in service until `end`, or with output that a link has not taken."""
 
     __slots__ = (
-        "busy", "emitting", "end", "flags", "fresh", "index", "intended", "next_end", "origin", "outs",
-        "pending", "previous_end", "received_at", "sent_at", "services", "sizes", "start", "topics", "batch",
-        "offset", "worked",
+        "batch",
+        "busy",
+        "emitting",
+        "end",
+        "flags",
+        "fresh",
+        "index",
+        "intended",
+        "next_end",
+        "offset",
+        "origin",
+        "outs",
+        "pending",
+        "previous_end",
+        "received_at",
+        "sent_at",
+        "services",
+        "sizes",
+        "start",
+        "topics",
+        "worked",
     )  # fmt: skip
 
     def __init__(self, member: Member, index: int, outs: list[Out]) -> None:
@@ -138,7 +157,7 @@ class PythonReceivers(Receivers):
         self, plan: LoopPlan, members: list[Member], words: U64, places: HistogramPlaces, seed: int
     ) -> None:
         super().__init__(plan, members, words, places, seed)
-        self._fast_words = memoryview(words)
+        self._fast_words = words.data
         batches: dict[str, Batch] = {}
         for end in self.ends:
             if end.link not in batches:
@@ -235,7 +254,13 @@ class PythonReceivers(Receivers):
         if socket.closed:
             return True
         known = self._known[e].get
-        words, slots, firsts, times, rows = batch.fast_words, batch.slots, batch.firsts, batch.times, batch.rows
+        words, slots, firsts, times, rows = (
+            batch.fast_words,
+            batch.slots,
+            batch.firsts,
+            batch.times,
+            batch.rows,
+        )
         first_at, topic_at, topics = batch.first_at, batch.topic_at, batch.topics
         single = len(end.plan.topics) == 1
         needed, received = batch.stride, probe.RECEIVED
@@ -294,7 +319,11 @@ class PythonReceivers(Receivers):
                 if self.members[job.index].halted:
                     continue
                 ready = any(self._ready[e] for e in self._ends_of[job.index])
-                if (job.busy and job.end <= now) or job.emitting or (ready and not self.paused and not job.busy):
+                if (
+                    (job.busy and job.end <= now)
+                    or job.emitting
+                    or (ready and not self.paused and not job.busy)
+                ):
                     self._step(job, until_ns)
                 if job.emitting:
                     wake = min(wake, now + RETRY_NS)

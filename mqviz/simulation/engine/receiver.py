@@ -7,7 +7,12 @@ import select
 import numpy as np
 import zmq
 
-from mqviz.simulation.distribution import draw_service, draw_sizes, parse_service_distribution, parse_size_distribution
+from mqviz.simulation.distribution import (
+    draw_service,
+    draw_sizes,
+    parse_service_distribution,
+    parse_size_distribution,
+)
 from mqviz.simulation.engine.ends import HistogramPlaces, Member, Receiver
 from mqviz.simulation.plan import Command, LoopPlan, Wire
 from mqviz.simulation.schedule import NEVER, seed_of
