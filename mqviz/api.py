@@ -221,6 +221,11 @@ class Lab:
         """Go on after a pause."""
         self.orchestrator.resume(node)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        from mqviz.dashboard import display
+
+        return display.mimebundle(self)
+
     def __repr__(self) -> str:
         return f"<Lab {self.scenario.name!r} {self.state}>"
 

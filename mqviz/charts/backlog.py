@@ -19,8 +19,7 @@ HINT = "messages waiting, stacked by link"
 def columns(rows: Rows, topology: Topology) -> dict[str, F64]:
     """Messages per line; the client draws them on top of each other."""
     return {
-        f"waiting_{place}": total(rows, line.links, "backlog")
-        for place, line in enumerate(series(topology))
+        f"waiting_{place}": total(rows, line.links, "backlog") for place, line in enumerate(series(topology))
     }
 
 

@@ -110,7 +110,7 @@ def legend_below(plot: figure, palette: Palette, items: list[tuple[str, list[Any
     legend = Legend(
         items=[LegendItem(label=label, renderers=renderers) for label, renderers in items],
         orientation="horizontal",
-        nrows=0 if len(items) <= 5 else 2,
+        nrows="auto" if len(items) <= 5 else 2,
         label_text_color=palette.dim,
         label_text_font=FONT,
         label_text_font_size="11px",

@@ -18,6 +18,7 @@ NAME = "losses"
 TITLE = "Losses"
 HINT = "messages/s, by cause"
 
+
 def columns(rows: Rows, topology: Topology) -> dict[str, F64]:
     """Per cause: lost a second, over all links."""
     links = [link.name for link in topology.links]

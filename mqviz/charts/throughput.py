@@ -37,14 +37,23 @@ def _offered(rows: Rows, link: str) -> F64:
 def draw(topology: Topology, palette: Palette, shared: Shared, *, legend: bool = False) -> figure:
     """The figure; its source is `mq:throughput`."""
     lines = series(topology)
-    data = source(NAME, [f"{what}_{place}" for place in range(len(lines)) for what in ("received", "offered")])
+    data = source(
+        NAME, [f"{what}_{place}" for place in range(len(lines)) for what in ("received", "offered")]
+    )
     plot = frame(shared, palette)
     items = []
     for place, line in enumerate(lines):
         colour = line.colour(palette)
         plot.add_glyph(
             data,
-            Line(x="t", y=f"offered_{place}", line_color=colour, line_alpha=0.55, line_dash=[4, 4], line_width=1),
+            Line(
+                x="t",
+                y=f"offered_{place}",
+                line_color=colour,
+                line_alpha=0.55,
+                line_dash=[4, 4],
+                line_width=1,
+            ),
         )
         drawn = plot.add_glyph(data, Line(x="t", y=f"received_{place}", line_color=colour, line_width=1.6))
         items.append((line.label, [drawn]))

@@ -100,7 +100,10 @@ def _libzmq() -> tuple[str, str]:
 def _engine() -> tuple[str, str]:
     if importlib.util.find_spec("numba") is None:
         return "warn", "python only; for the native one: pip install 'mqviz[native]'"
-    return "ok", f"native (numba {installed_version('numba')}) and python"
+    from mqviz.simulation.engine import native_cache
+
+    how = "compiled" if native_cache.is_warm() else "will be compiled once, at the first run"
+    return "ok", f"native (numba {installed_version('numba')}, {how}) and python"
 
 
 def _kernel_counters() -> tuple[str, str]:

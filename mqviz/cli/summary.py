@@ -20,8 +20,8 @@ COLOURS = {"VALID": "green", "SUSPECT": "yellow", "VOID": "red"}
 def print_summary(report: dict[str, Any], console: Console | None = None) -> None:
     """Names are printed as text, never as markup."""
     console = console or Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("link", no_wrap=True)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    table.add_column("link")  # the one that may take two lines
     for heading in ("sent", "received", "in flight", "lost", "unsent", "p50", "p99"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, link in report["links"].items():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Collection
 from typing import Any
 
 from bokeh.server.tornado import BokehTornado
-from panel.config import config
+from bokeh.util.warnings import BokehUserWarning
 from panel.io.application import build_applications
 from panel.io.server import DocHandler
 from panel.io.state import state
@@ -32,8 +33,8 @@ class Page:
         self.boards = Boards(host)
         for theme in PALETTES:
             self.boards.read(theme)
-        # the page says itself, in its own words, when the connection is gone
-        config.disconnect_notification = ""
+        # a click on a widget that was made after the page was loaded repeats that widget; nothing is wrong
+        warnings.filterwarnings("ignore", "reference already known", BokehUserWarning)
         self.application = BokehTornado(
             build_applications({"/": lambda: make_page(host, self.broadcast)}, title="mqviz"),
             extra_websocket_origins=list(origins),

@@ -24,9 +24,7 @@ def board_json(topology: Topology, palette: Palette) -> bytes:
     told: dict[str, Any] = {
         "document": plain,
         "roots": {name: figure.id for name, figure in figures.items()},
-        "charts": {
-            name: {"title": chart.TITLE, "hint": chart.HINT} for name, chart in board.CHARTS.items()
-        },
+        "charts": {name: {"title": chart.TITLE, "hint": chart.HINT} for name, chart in board.CHARTS.items()},
         "legends": board.legends(topology, palette),
     }
     return serialize_json(told).encode()

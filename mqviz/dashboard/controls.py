@@ -25,13 +25,14 @@ class Header:
         self._host = host
         self._renewing = False
         self.scenario = pmui.Select(
-            label="", options=list(host.names), value=host.current, size="small", width=210,
-            margin=(0, 0, 0, 4), css_classes=["mq-scenario"],
+            label="", options=list(host.names), value=host.current, size="small", margin=0, sizing_mode="stretch_width", min_width=110, max_width=210,
         )  # fmt: skip
-        self.button = pmui.Button(size="small", margin=(0, 0, 0, 10), css_classes=["mq-start"])
+        self.button = pmui.Button(size="small", margin=(0, 0, 0, 10))
         self.scenario.param.watch(self._pick, "value")
         self.button.on_click(self._press)
-        self.view = pmui.Row(self.scenario, self.button, margin=0, sx={"alignItems": "center"})
+        self.view = pmui.Row(
+            self.scenario, self.button, margin=0, sizing_mode="stretch_width", sx={"alignItems": "center"}
+        )
         self.renew()
 
     def renew(self) -> None:
@@ -209,7 +210,13 @@ def _button(label: str, icon: str, color: str, press: Callable[[Any], Any]) -> A
 def _field(label: str, value: Any, name: str) -> Any:
     if name == "count":
         return pmui.IntInput(
-            label=label, value=value, start=1, step=1, size="small", margin=(6, 0), sizing_mode="stretch_width"
+            label=label,
+            value=value,
+            start=1,
+            step=1,
+            size="small",
+            margin=(6, 0),
+            sizing_mode="stretch_width",
         )
     return pmui.TextInput(
         label=label, value=value, size="small", margin=(6, 0), sizing_mode="stretch_width", max_length=80

@@ -29,9 +29,36 @@ class Front(HTTPServerConnectionDelegate):
         self.ready.set()
 
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
-        """Tornado's call for each request."""
-        delegate: HTTPMessageDelegate = self.application.start_request(server_conn, request_conn)
-        return delegate
+        """Tornado's call for each request, made as soon as the one before it is answered."""
+        return Late(self, server_conn, request_conn)
+
+
+class Late(HTTPMessageDelegate):
+    """A request to come: who answers is settled when it is there, not while its connection is idle."""
+
+    def __init__(self, front: Front, server_conn: object, request_conn: Any) -> None:
+        self._front = front
+        self._connections = server_conn, request_conn
+        self._answering: HTTPMessageDelegate | None = None
+
+    def headers_received(self, start_line: Any, headers: Any) -> Any:
+        """Now it is known."""
+        self._answering = self._front.application.start_request(*self._connections)
+        return self._answering.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Any:
+        """Passed on."""
+        return self._answering.data_received(chunk) if self._answering else None
+
+    def finish(self) -> None:
+        """Passed on."""
+        if self._answering:
+            self._answering.finish()
+
+    def on_connection_close(self) -> None:
+        """Passed on."""
+        if self._answering:
+            self._answering.on_connection_close()
 
 
 def files() -> list[Any]:

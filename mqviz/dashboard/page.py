@@ -31,6 +31,7 @@ TEMPLATE = """
 class Live(JSComponent):
     """The live component: its script draws everything that moves, and tells what the viewer has picked."""
 
+    bar = Child()
     controls = Child()
     picked = param.Dict(default={}, doc="The node and instance selected: node, instance, alive.")
 
@@ -43,11 +44,11 @@ def make_page(host: LabHost, broadcast: Broadcast) -> Any:
     dark = pn.state.cookies.get("mq-theme", "dark") != "light"
     header = Header(host)
     controls = Controls(host)
-    live = Live(controls=controls.view, sizing_mode="stretch_width", margin=0)
+    # in the page's own header they would be drawn in colours for a primary-coloured bar
+    live = Live(bar=header.view, controls=controls.view, sizing_mode="stretch_width", margin=0)
     live.param.watch(lambda event: controls.pick(event.new), "picked")
     page = quiet_page(
         title="mqviz",
-        header=[header.view],
         main=[live],
         dark_theme=dark,
         theme_config={"dark": theme(DARK), "light": theme(LIGHT)},
@@ -133,7 +134,13 @@ def theme(palette: Palette) -> dict[str, Any]:
 
 PAGE_SX = {
     "& .MuiAppBar-root a": {"color": "inherit !important"},
-    "& .title": {"color": "inherit !important", "fontSize": "19px", "fontWeight": 700, "letterSpacing": "-0.2px", "marginRight": "14px"},
+    "& .title": {
+        "color": "inherit !important",
+        "fontSize": "19px",
+        "fontWeight": 700,
+        "letterSpacing": "-0.2px",
+        "marginRight": "14px",
+    },
     "& .MuiAppBar-root .MuiIconButton-root": {"color": "inherit !important"},
     "& .main": {"backgroundColor": "background.default"},
 }

@@ -77,11 +77,12 @@ class Server:
         try:
             await self._end.wait()
         finally:
+            closing = self._loop.run_in_executor(None, self.host.close)
             http.stop()
             if page:
                 page[0].stop()
             await http.close_all_connections()
-            await self._loop.run_in_executor(None, self.host.close)
+            await closing
 
     def _build(self, front: Front, page: list[Any]) -> None:
         """The slow part, beside the loop: Panel takes seconds to import."""

@@ -128,4 +128,4 @@ def read(folder: Path) -> dict[str, Any]:
 
 def scenario_of(content: dict[str, Any]) -> Scenario:
     """The scenario that a run.json holds."""
-    return loads(content["scenario_toml"])
+    return loads(content["scenario_toml"], here=False)

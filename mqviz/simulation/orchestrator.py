@@ -25,7 +25,7 @@ from mqviz.simulation import engine as engines
 from mqviz.simulation import folder, placement, private, result
 from mqviz.simulation.plan import Command, Reply, Wire
 from mqviz.simulation.process import Child
-from mqviz.simulation.scenario import Node, Scenario, changed, topology
+from mqviz.simulation.scenario import Node, Scenario, changed, topology, validate
 from mqviz.simulation.wiring import Placed, Wiring
 from mqviz.telemetry import clock, probe
 from mqviz.telemetry.collector import Collector
@@ -97,6 +97,7 @@ class Orchestrator:
         self._plans: dict[Child, str] = {}
         self._probes: dict[str, probe.Probe] = {}
         self._instances: list[Placed] = []
+        self._paused: set[str] = set()
         self._replies: dict[tuple[Child, str], list[Reply]] = {}
         self._exited: dict[Child, int] = {}
         self._tickets = 0
@@ -155,6 +156,7 @@ class Orchestrator:
             except BaseException as error:
                 self.error = str(error) or type(error).__name__
                 self._tear_down()
+                self._write("failed")
                 self.state = "failed"
                 self._ended.set()
                 raise
@@ -164,16 +166,17 @@ class Orchestrator:
             from mqviz.simulation.engine import native_cache
 
             native_cache.warm()
-        self._private = private.create()
         if self._record:
             self.folder = folder.create(self.scenario, self._out)
             self._facts = folder.facts(self.scenario, self.engine)
             self._write("running")
             self._recording = Recording(self.folder, self.store.topology, self.store.anchor)
+        # one right after the other: should the lab be killed, the agent takes the folder away
+        self._private = private.create()
+        self._start_agent()
         self._collector = Collector(self.store, f"ipc://{self._private}/collector.ipc", self._recording)
         self._collector.start()
         self._mark("phase", "starting", data={"phase": "starting"})
-        self._start_agent()
         self._wiring = Wiring(self.scenario, self._private, self.engine, secrets.randbits(16))
         placed: list[Placed] = []
         processes = []
@@ -228,7 +231,7 @@ class Orchestrator:
             children.append((child, plan, loops))
         fresh = []
         for child, plan, loops in children:
-            reply = self._await(child, "bound", START_S)[-1]
+            reply = self._await(child, "bound", START_S, until_stop=True)[-1]
             endpoints = {(node, index, link): end for node, index, link, _, end in reply.data}
             for placed in (p for loop in loops for p in loop):
                 placed.endpoints = {
@@ -257,7 +260,7 @@ class Orchestrator:
         self._connect(fresh)
 
     def _connect(self, fresh: list[Placed]) -> None:
-        """Wire instances to each other and to those that were there before; wait until each has heard all."""
+        """Wire instances to each other and to those that were there before; wait until each has heard the new."""
         assert self._wiring is not None
         new = {id(p) for p in fresh}
         living = [p for p in self._instances if p.alive]
@@ -269,7 +272,11 @@ class Orchestrator:
                 for target in targets:
                     if (id(source) in new or id(target) in new) and self._wiring.joined(link, source, target):
                         wire = Wire(
-                            target.index, link.name, source.numbers[link.name], source.endpoints[link.name]
+                            target.index,
+                            link.name,
+                            source.numbers[link.name],
+                            source.endpoints[link.name],
+                            hello=id(source) in new,
                         )
                         wires.setdefault((target.runner, target.node), []).append(wire)
                         if link.pattern == "pub-sub":
@@ -285,7 +292,7 @@ class Orchestrator:
                 child.say(Command(do="connect", node=node, wires=tuple(mine), ticket=self._tickets))
                 waiting.append((child, self._tickets))
         for child, ticket in waiting:
-            self._await(child, "ready", READY_S, partial(_answers, ticket))
+            self._await(child, "ready", READY_S, partial(_answers, ticket), until_stop=True)
 
     def _loop_of(self, runner: str, node: str, index: int) -> int:
         """A number for the thread that an instance is in: inproc groups have one for each instance."""
@@ -316,8 +323,6 @@ class Orchestrator:
         with self._news:
             self._replies.setdefault((child, reply.what), []).append(reply)
             self._news.notify_all()
-        if reply.what == "halted":
-            self._jobs.put(lambda: self._on_halted(child, reply))
 
     def _gone(self, child: Child, code: int) -> None:
         with self._news:
@@ -331,27 +336,34 @@ class Orchestrator:
         what: str,
         timeout_s: float,
         fits: Callable[[Reply], bool] = lambda _: True,
+        *,
+        until_stop: bool = False,
     ) -> list[Reply]:
-        """Replies of a kind, at least one. Raises RunnerFailed when the child fails, ends or is silent."""
+        """Replies of a kind, at least one. Raises RunnerFailed when the child fails, ends or is silent, and
+        CannotRun when the run is to end meanwhile and `until_stop` is set."""
         deadline = time.monotonic() + timeout_s
         with self._news:
             while True:
                 found = [r for r in self._replies.get((child, what), ()) if fits(r)]
                 if found:
                     return found
-                failed = self._replies.get((child, "failed"))
-                if failed:
-                    raise RunnerFailed(failed[0].text.strip().splitlines()[-1])
-                if child in self._exited:
-                    words = child.last_words()
-                    raise RunnerFailed(
-                        f"a runner ended by itself with exit code {self._exited[child]}"
-                        + (f": {words}" if words else "")
-                    )
+                # at the start nobody can do without the others: no need to wait for the hello of a dead one
+                for other in [child, *(self._exited if self.state == "starting" else ())]:
+                    if other in self._exited or (other, "failed") in self._replies:
+                        raise RunnerFailed(f"a runner ended by itself: {self._last_words(other)}")
+                if until_stop and self._stopping.is_set():
+                    raise CannotRun("the run is ending")
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise RunnerFailed(f"a runner did not say {what!r} within {timeout_s:g} s")
                 self._news.wait(left)
+
+    def _last_words(self, child: Child) -> str:
+        """Why a runner ended: what it said itself, or wrote to stderr, or its exit code."""
+        failed = self._replies.get((child, "failed"))
+        words = failed[0].text.strip().splitlines()[-1] if failed else child.last_words()
+        code = self._exited.get(child, 0)
+        return words or (f"signal {-code}" if code < 0 else f"exit code {code}")
 
     # ---- the conductor: phases, events, deaths, the end (its own thread)
 
@@ -426,18 +438,8 @@ class Orchestrator:
             self._start_agent()
         elif child in self._plans:
             names = self._bury(child)
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            self._mark("event", f"{', '.join(names)} ended by itself ({how})", data={"instances": names})
-
-    def _on_halted(self, child: Child, reply: Reply) -> None:
-        with self._lock:
-            for placed in self._instances:
-                if placed.runner == self._plans[child] and placed.index == reply.index and placed.alive:
-                    if placed.node == reply.node:
-                        self._leave([placed], "linger")
-            if not any(p.alive for p in self._instances if p.runner == self._plans[child]):
-                child.expected = True
-                child.say(Command(do="close"))
+            text = f"{', '.join(names)} ended by itself ({self._last_words(child)})"
+            self._mark("event", text, data={"instances": names})
 
     def _bury(self, child: Child) -> list[str]:
         """Books for a runner that has died: called after waitpid, so its counters stand still."""
@@ -525,6 +527,7 @@ class Orchestrator:
                 f'node "{node}" has an inproc link: its instances live in one process and cannot be added '
                 "while it runs; use tcp or ipc, or start the run again"
             )
+        self._wiring.check_room(node, len(incarnations))
         alone = len(incarnations) <= placement.ALONE_UP_TO // 2
         processes = []
         fresh = []
@@ -532,9 +535,28 @@ class Orchestrator:
             loop = [self._wiring.new_instance(node, i, incarnations[i]) for i in seat.indices]
             processes.append([loop])
             fresh.extend(loop)
-        self._bring_up(processes)
+        try:
+            self._bring_up(processes)
+        except BaseException:
+            self._abandon(fresh)
+            raise
         self._go(fresh)
+        if node in self._paused:
+            self._order(node, Command(do="pause", node=node), "paused")
         return [p.name for p in fresh]
+
+    def _abandon(self, fresh: list[Placed]) -> None:
+        """End the runners of instances that could not be added; the numbers they had are used up."""
+        for runner in dict.fromkeys(p.runner for p in fresh):
+            if (child := self._children.get(runner)) is not None:
+                child.expected = True
+                child.process.kill()
+                child.join(CLOSE_S)
+                self._bury(child)
+        for placed in fresh:
+            if placed.alive:  # it had not come so far as to be born
+                placed.alive, placed.state = False, "dead"
+                self._instances.append(placed)
 
     def halt(self, node: str, instance: int) -> None:
         """End one instance gracefully: a producer flushes within its linger, a consumer leaves."""
@@ -545,26 +567,37 @@ class Orchestrator:
             self._await(
                 child, "halted", CLOSE_S, lambda reply: reply.node == node and reply.index == instance
             )
+            self._leave([placed], "linger")
+            if not any(p.alive for p in self._instances if p.runner == placed.runner):
+                child.expected = True
+                child.say(Command(do="close"))
             self._mark("event", f"stop {placed.name}", data={"node": node, "instances": [placed.name]})
 
     def pause(self, node: str) -> None:
         """Producers stop their schedule (none becomes due), receivers stop reading."""
-        self._tell(node, Command(do="pause", node=node), "paused", f"pause {node}")
-
-    def resume(self, node: str) -> None:
-        """Go on after a pause."""
-        self._tell(node, Command(do="resume", node=node), "running", f"resume {node}")
-
-    def _tell(self, node: str, command: Command, state: str | None, text: str, **data: Any) -> None:
         with self._lock:
             self._running()
             self.node(node)
-            for placed in self._instances:
-                if placed.node == node and placed.alive and state:
-                    placed.state = state
-            for runner in dict.fromkeys(p.runner for p in self._instances if p.node == node and p.alive):
-                self._children[runner].say(command)
-            self._mark("event", text, data={"node": node, **data})
+            self._paused.add(node)
+            self._order(node, Command(do="pause", node=node), "paused")
+            self._mark("event", f"pause {node}", data={"node": node})
+
+    def resume(self, node: str) -> None:
+        """Go on after a pause."""
+        with self._lock:
+            self._running()
+            self.node(node)
+            self._paused.discard(node)
+            self._order(node, Command(do="resume", node=node), "running")
+            self._mark("event", f"resume {node}", data={"node": node})
+
+    def _order(self, node: str, command: Command, state: str | None = None) -> None:
+        """A command to all living instances of a node."""
+        living = [p for p in self._instances if p.node == node and p.alive]
+        for placed in living:
+            placed.state = state or placed.state
+        for runner in dict.fromkeys(p.runner for p in living):
+            self._children[runner].say(command)
 
     def set(self, node: str, **fields: Any) -> None:
         """Change rate, size, service or count of a node while it runs.
@@ -576,6 +609,10 @@ class Orchestrator:
             assert self._wiring is not None
             before = self.node(node)
             after = changed(before, **fields)
+            if not fields:
+                raise ScenarioError(f'node "{node}"', "set needs what is to change: rate, size, service, count")
+            nodes = self._wiring.nodes | {node: after}
+            validate(msgspec.structs.replace(self.scenario, nodes=tuple(nodes.values()), events=()))
             unlimited = after.rate == float("inf") if after.role == "producer" else False
             words = ", ".join(f"{key} = {value}" for key, value in fields.items())
             if "count" in fields and after.count != before.count:
@@ -590,7 +627,8 @@ class Orchestrator:
                 size=after.size.text if "size" in fields else None,
                 service=after.service.text if "service" in fields else None,
             )
-            self._tell(node, command, None, f"set {node}: {words}", count=after.count)
+            self._order(node, command)
+            self._mark("event", f"set {node}: {words}", data={"node": node, "count": after.count})
 
     def _resize(self, node: str, before: Node, after: Node) -> None:
         assert self._wiring is not None
@@ -642,6 +680,8 @@ class Orchestrator:
             self._drain_limit_s = min(self._drain_limit_s, limit_s)
         self._stopping.set()
         self._jobs.put(None)
+        with self._news:
+            self._news.notify_all()
         self._ended.wait()
         if self._conductor is not None and self._conductor is not threading.current_thread():
             self._conductor.join()
@@ -710,11 +750,16 @@ class Orchestrator:
         for placed in self._instances:
             if placed.alive:
                 placed.alive, placed.state = False, "stopped"
-        if self._agent is not None and self._agent.alive:
-            self._agent.expected = True
-            self._agent.say_line(b"final")
-            if self._collector is not None and not self._collector.wait_final(CLOSE_S):
-                self._mark("event", "the agent's last report did not come")
+        if self._agent is None or not self._agent.alive:
+            self._start_agent()
+        assert self._agent is not None and self._collector is not None
+        self._agent.expected = True
+        self._agent.say_line(b"final")
+        if not self._collector.wait_final(CLOSE_S):
+            self._mark("event", "the agent's last report did not come")
+        self._agent.join(CLOSE_S)
+        if self._recording is not None and self._recording.failed is not None:
+            self._mark("event", self._recording.failed)
         self._mark("phase", "ended", data={"phase": "ended", "drained": drained})
         self._tear_down()
         self._write("ended")
@@ -725,12 +770,10 @@ class Orchestrator:
         children = [*self._children.values(), *([self._agent] if self._agent else [])]
         for child in children:
             child.expected = True
-            if child.alive and child is not self._agent:
+            if child.alive:
                 child.process.kill()
         for child in children:
-            if not child.join(CLOSE_S):
-                child.process.kill()
-                child.join(CLOSE_S)
+            child.join(CLOSE_S)
         if self._collector is not None:
             self._collector.stop()
         if self._recording is not None:
@@ -769,7 +812,7 @@ class Orchestrator:
 
 
 def _answers(ticket: int, reply: Reply) -> bool:
-    return reply.ticket >= ticket
+    return reply.ticket == ticket
 
 
 def _is_about(node: str, reply: Reply) -> bool:

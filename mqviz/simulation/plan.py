@@ -81,6 +81,7 @@ class Wire(msgspec.Struct, frozen=True, array_like=True):
     link: str
     number: int
     endpoint: str = ""
+    hello: bool = True  # the producer says hello: it does until its load begins
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -118,7 +119,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     what      with
     bound     data: [[node, index, link, number, endpoint], …]
-    ready     ticket: a loop's receivers have heard from every producer that they were told of
+    ready     ticket: a loop's receivers have heard the hellos of the producers that they were told of
     done      node: its producers have ended, their counts are final
     halted    node, index
     closed    everything is counted and closed; the process ends

@@ -68,7 +68,6 @@ class Loop:
         self.members = members
         self.load = load
         self.commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self.failure: BaseException | None = None
         self._replies = replies
         self._going = False
         self._began_ns = 0
@@ -87,13 +86,12 @@ class Loop:
                 self._turn()
             self.load.settle(clock.now_ns())
         except BaseException as error:
-            self.failure = error
             text = str(error) if isinstance(error, MqvizError) else traceback.format_exc(limit=6)
             self._replies.say(Reply(what="failed", node=self.plan.node, text=text))
-        finally:
-            for member in self.members:
-                if not member.halted:
-                    member.close()
+            os._exit(3)  # as if killed: the lab does the books of all who were in this process
+        for member in self.members:
+            if not member.halted:
+                member.close()
 
     def _turn(self) -> None:
         now = clock.now_ns()
@@ -106,7 +104,8 @@ class Loop:
             self._produce(self.load, now)
         else:
             self.load.slice(now + (HELLO_SLICE_NS if self._saying_hello or self._ticket else SLICE_NS))
-            if self._ticket and not self.load.awaits:
+            # one that is paused does not read, so it cannot hear a hello
+            if self._ticket and (self.load.paused or not self.load.awaits):
                 self._replies.say(Reply(what="ready", node=self.plan.node, ticket=self._ticket))
                 self._ticket = 0
 
@@ -223,8 +222,6 @@ def run(plan: RunnerPlan, replies: Replies) -> int:
         os._exit(4)  # the lab has gone, and a loop may be anywhere
     for loop in loops:
         loop.thread.join()
-    if any(loop.failure for loop in loops):
-        return 3
     replies.say(Reply(what="closed"))
     context.term()
     return 0

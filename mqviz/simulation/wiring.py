@@ -59,17 +59,19 @@ class Wiring:
         """In the order of the scenario."""
         return [link for link in self.links.values() if link.target == node]
 
-    def new_instance(self, node: str, index: int, incarnation: int) -> Placed:
-        """Numbers for one more incarnation. Raises CannotRun when a link has used all it has room for."""
-        numbers = {}
+    def check_room(self, node: str, more: int) -> None:
+        """Raises CannotRun when an out-link has no room for so many more producers."""
         for link in self.out_links(node):
             number = self._next_number[link.name]
-            if number >= self._room[link.name]:
+            if number + more > self._room[link.name]:
                 raise CannotRun(
                     f'{node}: link "{link.name}" has had {number} producers in this run and has no room for '
-                    "another; stop the run and start it again"
+                    f"{more} more; stop the run and start it again"
                 )
-            numbers[link.name] = number
+
+    def new_instance(self, node: str, index: int, incarnation: int) -> Placed:
+        """Numbers for one more incarnation; `check_room` comes first."""
+        numbers = {link.name: self._next_number[link.name] for link in self.out_links(node)}
         for name in numbers:
             self._next_number[name] += 1
         return Placed(node, index, incarnation, numbers)

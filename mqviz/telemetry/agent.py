@@ -1,14 +1,16 @@
 """Agent: one process a machine that reads every probe there, by `python -m mqviz.telemetry.agent`.
 
 It takes one JSON line on stdin (see Settings), then sends a Report each interval. The line `final` brings
-one last full Report and a clean exit; the end of stdin, or of the process that started it, an exit without.
-It shares no process with what it measures, so it still reads the last counts of a runner that was killed.
+one last full Report and a clean exit; the end of stdin, or of the process that started it, an exit without,
+and the lab's private folder goes too. It shares no process with what it measures, so it still reads the last
+counts of a runner that was killed.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -27,6 +29,8 @@ WATCH_S = 0.5
 MOST_SAMPLE_BYTES = sample.MAX_BYTES // 4
 """A pass with more goes out as several Reports."""
 MOST_LINE_BYTES = 1 << 16
+PRIVATE = "mqviz-"
+"""What the names of labs' private folders begin with."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -162,6 +166,12 @@ def watch(agent: Agent, orders: Orders, interval_s: float, parent: int) -> bool:
                 return False
 
 
+def remove_private(folder: Path) -> None:
+    """Take away what a killed lab has left; a folder that a person has named stays."""
+    if folder.name.startswith(PRIVATE):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def main() -> int:
     """Run until told to end."""
     parent = os.getppid()
@@ -185,6 +195,8 @@ def main() -> int:
         if watch(agent, orders, settings.interval_ms / 1000, parent):
             socket.linger = 1000
             agent.step(final=True)
+        else:
+            remove_private(Path(settings.folder))
     finally:
         socket.close()
         context.term()

@@ -104,9 +104,12 @@ class LinkLedger:
 
     def by_subscriber(self, words: U64) -> dict[str, LinkTotals]:
         """Totals of each subscriber by instance name, all its lives together; empty for push-pull."""
+        places: dict[str, list[int]] = {}
+        for place, name in enumerate(self._names):
+            places.setdefault(name, []).append(place)
         found = {}
         for name, delivery in self._books.subscribers().items():
-            ends = self._receives[[i for i, other in enumerate(self._names) if other == name]]
+            ends = self._receives[places[name]]
             found[name] = LinkTotals(
                 published=delivery.sent,
                 sent=delivery.sent,

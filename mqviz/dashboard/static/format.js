@@ -31,7 +31,7 @@ export function clock(seconds) {
   return (hours ? `${hours}:${two(minutes)}` : minutes) + ":" + two(whole % 60)
 }
 
-export const percent = (share) => !known(share) ? "–" : share < 0.1 ? (share * 100).toFixed(1) + THIN + "%" : Math.round(share * 100) + THIN + "%"
+export const percent = (share) => !known(share) ? "–" : share >= 0.0005 && share < 0.1 ? (share * 100).toFixed(1) + THIN + "%" : Math.round(share * 100) + THIN + "%"
 
 /** An element with a class and text; text that comes from a scenario only ever goes in here. */
 export function make(tag, name = "", text = null) {

@@ -42,7 +42,10 @@ class Page {
     this.banner = make("div", "mq-banner")
     this.banner.setAttribute("role", "status")
     this.grid = make("div", "mq-grid")
-    root.append(this.toolbar(), this.banner, this.grid)
+    // now and not later: a child that is attached after an await stays blank
+    const start = make("div", "mq-start"), bar = model.get_child("bar")
+    if (bar) start.append(bar)
+    root.append(start, this.toolbar(), this.banner, this.grid)
 
     const strip = make("div", "mq-strip")
     strip.setAttribute("aria-label", "Figures")
@@ -92,7 +95,6 @@ class Page {
     const head = make("header")
     head.append(make("h2", "", "Nodes"), make("small", "", "select one to change its load"))
     nodes.append(head, list, detail)
-    // now and not later: a child that is attached after an await stays blank
     this.nodes = new Nodes(list, detail, model.get_child("controls"), (picked) => { model.picked = picked })
 
     const events = make("section", "mq-card mq-events"), above = make("header")

@@ -10,6 +10,7 @@ const FIGURES = [
   ["alive", "Instances alive", null],
 ]
 const SPARK_S = 60
+const BY_DESIGN = ["no-subscriber", "conflated"]  // counted like any loss, but no reason for alarm
 const WIDE = 100, HIGH = 34
 
 export class Strip {
@@ -45,12 +46,14 @@ export class Strip {
   show({state, figures, nodes}, shape) {
     const f = figures ?? {}
     const over = state === "ended" || state === "failed"
-    this.set("throughput", count(f.throughput), known(f.throughput) ? "msg/s" : "", over ? "mean of the measure phase" : change(f))
+    const nothing = over ? "nothing was sent" : "no message yet"
+    this.set("throughput", count(f.throughput), known(f.throughput) ? "msg/s" : "", !figures ? nothing : over ? "mean of the measure phase" : change(f))
     const [value, unit] = duration(f.p99)
-    this.set("p99", value, unit, known(f.p50) ? `p50 ${durationText(f.p50)} · p99.9 ${durationText(f.p999)}` : "no message yet")
-    this.set("backlog", count(f.backlog), known(f.backlog) ? "messages" : "", over ? "at the end" : trend(f))
+    this.set("p99", value, unit, known(f.p50) ? `p50 ${durationText(f.p50)} · p99.9 ${durationText(f.p999)}` : nothing)
+    this.set("backlog", count(f.backlog), known(f.backlog) ? "messages" : "", !figures ? nothing : over ? "at the end" : trend(f))
     const lost = f.lost ?? null
-    this.set("lost", count(lost), known(lost) ? "messages" : "", lossNote(f, over), lost > 0)
+    const wrong = lost - BY_DESIGN.reduce((sum, cause) => sum + (f.causes?.[cause] ?? 0), 0)
+    this.set("lost", count(lost), known(lost) ? "messages" : "", figures ? lossNote(f, over) : nothing, wrong > 0)
     const alive = nodes.reduce((sum, node) => sum + node.alive, 0)
     const all = shape.reduce((sum, node) => sum + node.count, 0)
     const down = nodes.flatMap((node, place) => [...node.lives].flatMap((live, index) => live === "0" ? [`${shape[place].name}.${index}`] : []))
@@ -105,14 +108,14 @@ function smooth(values, width) {
 }
 
 function change({throughput, throughput_before: before}) {
-  if (!known(throughput)) return "no message yet"
+  if (!known(throughput)) return ""
   if (!known(before) || before <= 0) return "deliveries on all links"
   const share = Math.round((throughput / before - 1) * 100)
   return Math.abs(share) < 2 ? "steady for a minute" : `${share > 0 ? "▲" : "▼"} ${Math.abs(share)}\u202f% in a minute`
 }
 
 function trend({backlog, backlog_slope: slope}) {
-  if (!known(backlog)) return "no message yet"
+  if (!known(backlog)) return ""
   if (!known(slope) || Math.abs(slope) < Math.max(1, backlog * 0.01)) return "steady"
   if (slope > 0) return `grows ${count(slope)}/s`
   const seconds = backlog / -slope
@@ -120,7 +123,6 @@ function trend({backlog, backlog_slope: slope}) {
 }
 
 function lossNote({lost, worst, unresolved}, over) {
-  if (!known(lost)) return "no message yet"
   const open = unresolved ? `${count(unresolved)} not known yet` : ""
   if (worst) return `${worst.cause} on ${worst.link}${open ? ` · ${open}` : ""}`
   return open || (over ? "the books close" : "none proven")

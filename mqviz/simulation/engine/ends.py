@@ -41,8 +41,8 @@ class Receiver:
         """As it stands in a header."""
         return self._run_number << 16 | number
 
-    def connect(self, number: int, endpoint: str) -> None:
-        """Know a producer: give it rows, then connect."""
+    def connect(self, number: int, endpoint: str, hello: bool = True) -> None:
+        """Know a producer: give it rows, then connect. `hello`: it will say hello, which is waited for."""
         for topic in self.topics:
             if (number, topic) not in self.rows:
                 if len(self.rows) >= self.plan.rows:
@@ -50,7 +50,7 @@ class Receiver:
                 at = self.offset + probe.RECEIVE_WORDS + len(self.rows) * probe.ROW_WORDS
                 self.rows[number, topic] = at
                 self._words[at + probe.KEY] = 1 + (number << 16 | topic)
-        if self.topics:
+        if self.topics and hello:
             self.awaited.add(number)
         self._endpoints[number] = endpoint
         self.socket.connect(endpoint)

@@ -132,15 +132,14 @@ class NativeReceivers(Receivers):
         for k in range(len(self.members)):
             self._draw_services(k)
             self._draw_outputs(k)
-        self._ask_all()  # the other loop may go on, with its own way of knowing who is ready
+        self.ask_all()  # the other loop may go on, with its own way of knowing who is ready
 
     def resume(self, now_ns: int) -> None:
         super().resume(now_ns)
         rows = self._service.rows
         rows[:, loop.PREVIOUS_END] = np.maximum(rows[:, loop.PREVIOUS_END], now_ns)
-        self._ask_all()
 
-    def _ask_all(self) -> None:
+    def ask_all(self) -> None:
         self._drain.receiving.ends[:, end.MAYBE] = 1
 
     def _draw_services(self, k: int) -> None:

@@ -161,11 +161,13 @@ class Rig:
     def _produce(self, load: Producers) -> None:
         while not self.stop.is_set() and not load.finished:
             now = clock.now_ns()
-            load.slice(min(now + SLICE_NS, load.until_ns))
+            load.slice(now + SLICE_NS if load.ending else min(now + SLICE_NS, load.until_ns))
             now = clock.now_ns()
             load.count_due(now)
-            if now >= load.until_ns:
+            if now >= load.until_ns and not load.ending:
                 load.finish(now)
+            if load.ending and not load.catching_up:
+                load.finished = True
         load.settle(clock.now_ns())
 
     def _receive(self, load: Receivers) -> None:

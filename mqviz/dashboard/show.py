@@ -1,0 +1,129 @@
+"""The show of a lab: one thread that reads its store and keeps every view of it up to date."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import weakref
+from typing import Any, Protocol
+
+from mqviz.dashboard import figures, strip
+from mqviz.dashboard.card import Card
+from mqviz.dashboard.host import OVER
+from mqviz.dashboard.host import Lab as Running
+from mqviz.dashboard.view import Bundle, View
+from mqviz.dashboard.window import Window
+
+EVERY_S = 0.25
+TEXTS_EVERY = 2  # turns
+GIVE_UP_S = 60.0
+"""How long after the run a view may still appear; its cell may have been followed by others at once."""
+
+log = logging.getLogger(__name__)
+
+
+class Lab(Protocol):
+    """What is shown: the run that goes on now, another one after each start."""
+
+    @property
+    def orchestrator(self) -> Running: ...
+
+
+class Show:
+    """All views of one lab. The thread ends with the run, with the last view, or with the lab itself."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = weakref.ref(lab)
+        self._lock = threading.Lock()
+        self._views: list[View] = []
+        self._thread: threading.Thread | None = None
+        self._telling = Telling(lab.orchestrator)
+
+    def add(self) -> Bundle:
+        """One more view. Its charts start empty, so that a saved notebook stays small."""
+        with self._lock:
+            telling = self._telling
+            view = View(Card(telling.running.store.topology))
+            view.card.tell(*telling.texts())
+            bundle = view.bundle()
+            self._views.append(view)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="mqviz-show", daemon=True)
+                self._thread.start()
+        return bundle
+
+    def close(self) -> None:
+        """End the thread; what is shown stays as it is."""
+        with self._lock:
+            self._views.clear()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        while self._turn():
+            time.sleep(EVERY_S)
+
+    def _turn(self) -> bool:
+        """One pass; False when there is nothing left to do."""
+        lab = self._lab()
+        with self._lock:
+            self._views = [view for view in self._views if not view.closed]
+            if lab is None or not self._views or self._telling.done(self._views):
+                self._thread = None
+                return False
+            if lab.orchestrator is not self._telling.running:
+                self._telling = Telling(lab.orchestrator)
+            views = list(self._views)
+        self._telling.push(views)
+        return True
+
+
+class Telling:
+    """One run as it is told to every view: what is new is read once for all of them."""
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+        self._window = Window(running.store)
+        self._turns = 0
+        self._texts = ("", "")
+        self._over_s: float | None = None
+
+    def push(self, views: list[View]) -> None:
+        """Bring the views up to date; one that cannot be is left as it is."""
+        over = self.running.state in OVER
+        piece = self._window.read()
+        if over and self._over_s is None:
+            self._over_s = time.monotonic()
+            self._turns = 0
+        if self._turns % TEXTS_EVERY == 0 and not (over and self._turns):
+            self._texts = self.texts()
+        self._turns += 1
+        everything = self._window.whole if over else self._window.last
+        for view in views:
+            try:
+                view.push((id(self), over), self._texts, piece, everything)
+            except Exception:
+                # the others go on; what a browser sends is not ours to trust
+                log.exception("a view of the lab could not be brought up to date")
+
+    def done(self, views: list[View]) -> bool:
+        """The run is over, and every view that will ever be there shows its end."""
+        if self._over_s is None:
+            return False
+        if time.monotonic() - self._over_s > GIVE_UP_S:
+            return True
+        return all(view.shows((id(self), True)) for view in views)
+
+    def texts(self) -> tuple[str, str]:
+        """Header and figures as HTML."""
+        running, window = self.running, self._window
+        state = running.state
+        found = None
+        if window.origin_ns is not None:
+            over = state in OVER
+            found = figures.final(running.store, window.phases) if over else figures.live(running.store)
+        name = running.store.topology.name
+        head = strip.header(name, state, running.elapsed_s, running.engine, running.error)
+        return head, strip.strip(state, found, running.instances())
