@@ -142,7 +142,10 @@ def test_the_floors_of_the_architecture_are_those_that_are_kept() -> None:
     told = [set(re.findall(r"\w+", floor)) for floor in re.findall(r"^\d  (.*)$", text, re.MULTILINE)]
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
-    assert told == [set(re.findall(r"mqviz\.(\w+)", layer)) for layer in layers]
+    kept = [
+        set(re.findall(r"(?<!\()mqviz\.(\w+)", layer)) for layer in layers
+    ]  # (in brackets: may be missing)
+    assert told == kept
 
 
 def test_the_scenario_page_explains_every_key() -> None:

@@ -16,7 +16,7 @@ from mqviz.charts.series import series
 from mqviz.charts.theme import Palette
 from mqviz.telemetry.columns import CAUSES, lost_field
 from mqviz.telemetry.sample import Mark
-from mqviz.telemetry.store import Rows
+from mqviz.telemetry.tiers import Rows
 from mqviz.telemetry.topology import Topology
 
 CHARTS = {chart.NAME: chart for chart in (throughput, latency, backlog, losses)}

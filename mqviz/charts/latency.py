@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bokeh.models import Line, VArea
 from bokeh.plotting import figure
 
 from mqviz.charts.frame import Shared, frame, legend_below, source
 from mqviz.charts.rates import F64
 from mqviz.charts.theme import Palette
-from mqviz.telemetry.store import Rows
+from mqviz.telemetry.tiers import Rows
 from mqviz.telemetry.topology import Topology
 
 NAME = "latency"
@@ -36,7 +38,7 @@ def draw(topology: Topology, palette: Palette, shared: Shared, *, legend: bool =
     tints = colours(palette)
     for low, high, tint in (("p50", "p90", tints[0]), ("p90", "p99", tints[1])):
         plot.add_glyph(data, VArea(x="t", y1=low, y2=high, fill_color=tint, fill_alpha=0.16))
-    items = []
+    items: list[tuple[str, list[Any]]] = []
     for (name, label), tint in reversed(list(zip(PERCENTILES, tints, strict=True))):
         thin = name == "p999"
         drawn = plot.add_glyph(

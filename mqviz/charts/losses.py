@@ -11,7 +11,7 @@ from mqviz.charts.frame import Shared, frame, legend_below, source
 from mqviz.charts.rates import F64, per_second, total
 from mqviz.charts.theme import Palette
 from mqviz.telemetry.columns import CAUSES, lost_field
-from mqviz.telemetry.store import Rows
+from mqviz.telemetry.tiers import Rows
 from mqviz.telemetry.topology import Topology
 
 NAME = "losses"

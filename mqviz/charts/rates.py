@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from mqviz.telemetry.store import Rows
+from mqviz.telemetry.tiers import Rows
 
 F64 = npt.NDArray[np.float64]
 

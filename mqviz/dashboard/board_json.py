@@ -18,13 +18,14 @@ def board_json(topology: Topology, palette: Palette) -> bytes:
     document = Document()
     for figure in figures.values():
         document.add_root(figure)
-    plain = document.to_json(deferred=False)
+    plain: dict[str, Any] = dict(document.to_json(deferred=False))
     # definitions of all of Panel's own models, 150 kB that no figure uses
-    plain.pop("defs", None)  # type: ignore[misc]
+    plain.pop("defs", None)
     told: dict[str, Any] = {
         "document": plain,
         "roots": {name: figure.id for name, figure in figures.items()},
         "charts": {name: {"title": chart.TITLE, "hint": chart.HINT} for name, chart in board.CHARTS.items()},
         "legends": board.legends(topology, palette),
     }
-    return serialize_json(told).encode()
+    text: str = serialize_json(told)
+    return text.encode()

@@ -25,8 +25,15 @@ class Header:
         self._host = host
         self._renewing = False
         self.scenario = pmui.Select(
-            label="", options=list(host.names), value=host.current, size="small", margin=0, sizing_mode="stretch_width", min_width=110, max_width=210,
-        )  # fmt: skip
+            label="",
+            options=list(host.names),
+            value=host.current,
+            size="small",
+            margin=0,
+            sizing_mode="stretch_width",
+            min_width=110,
+            max_width=210,
+        )
         self.button = pmui.Button(size="small", margin=(0, 0, 0, 10))
         self.scenario.param.watch(self._pick, "value")
         self.button.on_click(self._press)

@@ -11,7 +11,8 @@ from mqviz.charts.rates import F64, LEAD_ROWS, per_second
 from mqviz.dashboard import encode
 from mqviz.telemetry.columns import WHOLE
 from mqviz.telemetry.sample import Mark
-from mqviz.telemetry.store import Rows, Store
+from mqviz.telemetry.store import Store
+from mqviz.telemetry.tiers import Rows
 
 TIERS = (0, 1, 2)
 END = 1 << 62

@@ -10,8 +10,9 @@ import numpy as np
 from mqviz.charts.rates import F64, per_second
 from mqviz.dashboard.feed import END
 from mqviz.telemetry.columns import CAUSES, UNRESOLVED, WHOLE
-from mqviz.telemetry.histogram import BINS, HIGH_NS, Histogram
-from mqviz.telemetry.store import Rows, Store
+from mqviz.telemetry.histogram import BINS, HIGH_NS, I64, Histogram
+from mqviz.telemetry.store import Store
+from mqviz.telemetry.tiers import Rows
 
 SECOND = 10  # rows of tier 0
 SPAN = 10 * SECOND
@@ -42,9 +43,10 @@ def live(store: Store) -> dict[str, Any]:
     received = per_second(rows, rows.column(WHOLE, "received"))
     backlog = rows.column(WHOLE, "backlog")
     p50, p99, p999 = merged(rows).percentiles(PERCENTS)
+    before = mean(per_second(minute, minute.column(WHOLE, "received"))[:5]) if len(minute) > 30 else None
     return {
         "throughput": newest(received),
-        "throughput_before": mean(per_second(minute, minute.column(WHOLE, "received"))[:5]) if len(minute) > 30 else None,
+        "throughput_before": before,
         "p50": p50, "p99": p99, "p999": p999,
         "backlog": newest(backlog),
         "backlog_slope": _slope(rows.at_ns, backlog),
@@ -134,7 +136,7 @@ def _sum(values: Iterable[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def _slope(at_ns: F64, values: F64) -> float | None:
+def _slope(at_ns: I64, values: F64) -> float | None:
     """Growth a second, by least squares."""
     known = np.isfinite(values)
     if known.sum() < 2 * SECOND:

@@ -714,10 +714,17 @@ class Orchestrator:
     def _drain(self) -> bool:
         """Wait until nothing is in flight or in service; False when it came to a halt before."""
         begun = progressed = time.monotonic()
+        settled_ns = clock.now_ns()
+        cursor = self.store.since(0)[1]
         last: tuple[int, ...] = ()
         balanced_once = False
         while time.monotonic() - begun < self._drain_limit_s:
             self._do_job(INTERVAL_MS / 1e3)
+            rows, cursor = self.store.since(cursor)
+            # only readings from after the last send count, and two of them: between a worker's two links
+            # a message is in neither
+            if not len(rows) or rows.at_ns[-1] < settled_ns:
+                continue
             totals = [self.store.totals(link.name) for link in self.scenario.links]
             counts = tuple(
                 n for t in totals for n in (t.sent, t.received, t.worked_off, sum(t.lost.values()))
@@ -733,7 +740,7 @@ class Orchestrator:
             if counts != last:
                 last, progressed = counts, time.monotonic()
             elif time.monotonic() - progressed > STALL_S:
-                return True
+                return not self._paused
         return False
 
     def _close(self, drained: bool) -> None:

@@ -109,7 +109,7 @@ class Agent:
                 self._files.add(file)
                 try:
                     fresh.append(Reading(Path(entry.path), len(self._readings) + len(fresh)))
-                except (OSError, ValueError, msgspec.MsgspecError):
+                except (OSError, ValueError, RecursionError):
                     continue  # not a probe of ours; it came complete, so it will not become one
         self._readings += fresh
         return fresh
@@ -181,7 +181,7 @@ def main() -> int:
         return 0
     try:
         settings = msgspec.json.decode(line, type=Settings)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         print(f"mqviz agent: the settings on stdin cannot be read: {error}", file=sys.stderr)
         return 2
     context = zmq.Context()

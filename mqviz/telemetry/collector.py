@@ -6,12 +6,12 @@ import contextlib
 import os
 import threading
 
-import msgspec
 import zmq
 
 from mqviz.errors import CannotRun, EndpointInUse
 from mqviz.telemetry import clock, sample
 from mqviz.telemetry.recording import Recording
+from mqviz.telemetry.roll import UNREADABLE
 from mqviz.telemetry.sample import Mark, Report
 from mqviz.telemetry.store import Store
 
@@ -90,7 +90,7 @@ class Collector:
     def _receive(self, data: bytes) -> None:
         try:
             record = sample.decode(data)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             record = None
         # Marks are made by the lab, they do not come from outside
         if not isinstance(record, Report):

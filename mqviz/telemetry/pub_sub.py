@@ -17,7 +17,7 @@ from mqviz.telemetry.delivery import Delivery, losses
 from mqviz.telemetry.histogram import I64, U64
 from mqviz.telemetry.roll import Fate, Life, Roll
 from mqviz.telemetry.topology import LinkInfo
-from mqviz.telemetry.world import World
+from mqviz.telemetry.world import World, find
 
 OPEN = 1 << 62
 """The end of what is owed to a subscriber that is still there."""
@@ -234,14 +234,6 @@ def delivery(parts: dict[str, I64], places: slice | list[int], nobody: int) -> D
     sums = {part: int(counts[places].sum()) for part, counts in parts.items()}
     owed, received, backlog = sums.pop("owed"), sums.pop("received"), sums.pop("backlog")
     return Delivery(owed + nobody, received, backlog, losses(no_subscriber=nobody, **sums))
-
-
-def find(ascending: I64, values: I64) -> tuple[I64, npt.NDArray[np.bool_]]:
-    """The place of each value, and whether it is there at all (its place is 0 where it is not)."""
-    place = np.searchsorted(ascending, values)
-    there = place < len(ascending)
-    there[there] = ascending[place[there]] == values[there]
-    return np.where(there, place, 0), there
 
 
 def covered(start: I64, end: I64, group: I64, groups: int) -> I64:

@@ -14,7 +14,7 @@ from mqviz.telemetry.delivery import Delivery, losses
 from mqviz.telemetry.histogram import I64, U64
 from mqviz.telemetry.roll import Fate, Gone, Roll
 from mqviz.telemetry.topology import LinkInfo
-from mqviz.telemetry.world import World
+from mqviz.telemetry.world import World, find
 
 
 class Floor:
@@ -96,9 +96,7 @@ class PushPull:
         np.add.at(sent, self._sender, words[self._sent].astype(np.int64))
         keys = words[self._rows + probe.KEY].astype(np.int64)
         numbers = np.where(keys > 0, (keys - 1) >> 16, -1)
-        whose = np.searchsorted(self._numbers, numbers)
-        known = whose < len(self._numbers)
-        known[known] = self._numbers[whose[known]] == numbers[known]
+        whose, known = find(self._numbers, numbers)
         np.subtract.at(sent, whose[known], words[self._rows[known] + probe.RECEIVED].astype(np.int64))
         gaps = np.maximum(sent, 0).tolist()
         of_dead = {

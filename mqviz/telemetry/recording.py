@@ -188,7 +188,7 @@ class Recorded:
         for number, path in enumerate(self._paths, 1):
             if path.name != f"{number:06}.mqs":
                 raise RecordingError(f"{path.with_name(f'{number:06}.mqs')} is missing")
-        with self._paths[0].open("rb") as file:
+        with segment.opened(self._paths[0]) as file:
             self._head = segment.read_head(file, self._paths[0])
 
     @property
@@ -206,7 +206,7 @@ class Recorded:
         until_ns = self.anchor.monotonic_ns
         self.torn = False
         for path in self._paths:
-            with path.open("rb") as file:
+            with segment.opened(path) as file:
                 segment.read_head(file, path)
                 try:
                     for record in segment.frames(file):

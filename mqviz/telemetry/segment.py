@@ -17,6 +17,7 @@ import msgspec
 from mqviz.errors import RecordingError
 from mqviz.telemetry import sample
 from mqviz.telemetry.clock import Anchor
+from mqviz.telemetry.roll import UNREADABLE
 from mqviz.telemetry.sample import Mark, Report
 from mqviz.telemetry.topology import Topology
 
@@ -64,6 +65,14 @@ def write(file: BinaryIO, record: Record, data: bytes | None = None) -> None:
     file.write(FRAME_HEAD.pack(len(data), zlib.crc32(data)) + data)
 
 
+def opened(path: Path) -> BinaryIO:
+    """A segment to read. Raises RecordingError when it cannot be opened."""
+    try:
+        return path.open("rb")
+    except OSError as problem:
+        raise RecordingError(f"{path} cannot be read: {problem.strerror}") from problem
+
+
 def read_head(file: BinaryIO, path: Path) -> Head:
     """The head of a segment. Raises RecordingError for what is none, or is damaged, or too new."""
     try:
@@ -81,7 +90,7 @@ def read_head(file: BinaryIO, path: Path) -> Head:
     try:
         if zlib.crc32(text) == checksum:
             return msgspec.json.decode(text, type=Head)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         pass
     raise RecordingError(
         f"{path} is damaged in its first {FILE_HEAD.size + length} bytes: nothing can be saved"
@@ -111,7 +120,7 @@ def frames(file: BinaryIO) -> Iterator[Record]:
             if len(data) == length and zlib.crc32(data) == checksum:
                 try:
                     record = _decoder.decode(data)
-                except msgspec.MsgspecError:
+                except UNREADABLE:
                     record = None
         if record is None:
             file.seek(start + 1)

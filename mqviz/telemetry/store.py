@@ -41,6 +41,8 @@ from mqviz.telemetry.tiers import BINS_BYTES, F64, Rows, Tier
 from mqviz.telemetry.topology import Topology
 from mqviz.telemetry.world import World
 
+__all__ = ["LinkTotals", "Rows", "Store"]
+
 WAIT_NS = 300_000_000
 """A bucket does not wait longer than this for an agent."""
 SILENT_NS = 1_000_000_000

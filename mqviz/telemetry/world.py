@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mqviz.telemetry import probe
 from mqviz.telemetry.histogram import HEAD, I64, SUM, U64, WORDS
 from mqviz.telemetry.probe import InstanceBlock, ReceiveEnd, Schema, SendEnd
-from mqviz.telemetry.roll import LIMIT, Life, MalformedError
+from mqviz.telemetry.roll import LIMIT, UNREADABLE, Life, MalformedError
 from mqviz.telemetry.sample import Report
 from mqviz.telemetry.spectrum import Spectrum
 from mqviz.telemetry.topology import Topology
@@ -31,7 +31,8 @@ class Place:
     schema: Schema
     base: int  # -1: not entered yet
     counters: int
-    rising: npt.NDArray[np.bool_]  # counters that are `sent` words
+    sent: I64  # which counters are `sent` words
+    sent_now: U64  # those as last read; the world has their maximum
     cells: I64  # the spectrum's cell of each histogram
     seen: U64
     agent: str = ""  # who reads it
@@ -108,7 +109,11 @@ class World:
         for number, place in announced.items():
             self._enter(report.agent, number, place)
         for place, positions, values in checked.values():
-            self._apply(place, positions, values, exact=report.final)
+            self._apply(place, positions, values)
+        if report.final:
+            for place in self._by_schema.values():
+                if place.agent == report.agent:
+                    self.words[place.base + place.sent] = place.sent_now
         return unknown
 
     @staticmethod
@@ -122,21 +127,24 @@ class World:
             return known
         try:
             schema = msgspec.json.decode(text, type=Schema)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise MalformedError(f"a schema that cannot be read: {error}") from error
         check_schema(schema, self._topics, self._nodes)
         counters = schema.receive_words + schema.send_words
-        rising = np.zeros(counters, bool)
-        for instance in schema.instances:
-            for end in instance.sends:
-                first = end.offset + probe.SEND_WORDS
-                rising[first : first + end.topics] = True
+        firsts = [
+            (end.offset + probe.SEND_WORDS, end.topics)
+            for instance in schema.instances
+            for end in instance.sends
+        ]
+        sent = np.unique(np.concatenate([np.zeros(0, np.int64), *(at + np.arange(n) for at, n in firsts)]))
         try:
             cells = [self._spectrum.cell(h.link, h.duration, h.phase) for h in schema.histograms]
         except (KeyError, ValueError) as error:
             raise MalformedError(str(error)) from error
         seen = np.zeros(schema.histogram_words, np.uint64)
-        return Place(text, schema, -1, counters, rising, np.array(cells, np.int64), seen)
+        return Place(
+            text, schema, -1, counters, sent, np.zeros(len(sent), np.uint64), np.array(cells, np.int64), seen
+        )
 
     def _check_room(self, entering: list[Place]) -> None:
         if self._used + sum(place.counters for place in entering) > MOST_WORDS:
@@ -197,13 +205,13 @@ class World:
                 self._numbers.add((out.link, out.number))
         self.version += 1
 
-    def _apply(self, place: Place, positions: I64, values: U64, exact: bool) -> None:
+    def _apply(self, place: Place, positions: I64, values: U64) -> None:
         split = int(np.searchsorted(positions, place.counters))
         counters, news = positions[:split], values[:split]
-        if not exact:
-            # a blocked producer takes back the count of the try that failed
-            rising = place.rising[counters]
-            news[rising] = np.maximum(news[rising], self.words[place.base + counters[rising]])
+        rank, is_sent = find(place.sent, counters)
+        place.sent_now[rank[is_sent]] = news[is_sent]
+        # a blocked producer takes back the count of the try that failed, so until the final report the most counts
+        news[is_sent] = np.maximum(news[is_sent], self.words[place.base + counters[is_sent]])
         self.words[place.base + counters] = news
         places, news = positions[split:] - place.counters, values[split:]
         if len(places):
@@ -214,7 +222,17 @@ class World:
     @property
     def nbytes(self) -> int:
         """What it takes in memory, without the schemas."""
-        return self.words.nbytes + sum(p.seen.nbytes + p.rising.nbytes for p in self._by_schema.values())
+        return self.words.nbytes + sum(
+            p.seen.nbytes + p.sent.nbytes + p.sent_now.nbytes for p in self._by_schema.values()
+        )
+
+
+def find(ascending: I64, values: I64) -> tuple[I64, npt.NDArray[np.bool_]]:
+    """The place of each value, and whether it is there at all (its place is 0 where it is not)."""
+    place = np.searchsorted(ascending, values)
+    there = place < len(ascending)
+    there[there] = ascending[place[there]] == values[there]
+    return np.where(there, place, 0), there
 
 
 def check_schema(schema: Schema, topics: dict[str, int], nodes: set[str]) -> None:

@@ -20,6 +20,7 @@ from mqviz.telemetry.topology import LinkInfo, NodeInfo, Topology
 TICK_NS = 100_000_000
 SIZE = 1024
 HWM = 500
+HOSTILE = "<img src=x onerror=alert(1)>"
 
 PIPELINE = Topology(
     "order pipeline",
@@ -127,6 +128,12 @@ class Model:
         ]  # fmt: skip
         self.schema = probe.lay_out("all", "python", plans)
         self.words = np.zeros(self.schema.words, np.uint64)
+        self.blocks = {(block.node, block.index): block for block in self.schema.instances}
+        self.sends = {(end.link, i): end for (_, i), block in self.blocks.items() for end in block.sends}
+        self.receives = {
+            (end.link, index): end for (_, index), block in self.blocks.items() for end in block.receives
+        }
+        self.bins = {(block.link, block.phase, block.duration): block for block in self.schema.histograms}
         self.sequence = 0
         self.queue = {link.name: 0.0 for link in shape.links}
         self.carry: dict[Any, float] = {}
@@ -198,24 +205,22 @@ class Model:
             wait_ms = 0.4 + 1e3 * self.queue[link.name] / max(limit / seconds, 1.0)
             self._record(link, int(taken), wait_ms, measure)
         for index in living:
-            block = next(b for b in self.schema.instances if (b.node, b.index) == (node.name, index))
+            block = self.blocks[node.name, index]
             busy = seconds * done / max(limit, 1e-9) if limit else 0.0
             self.words[block.offset + probe.BUSY_NS] += np.uint64(int(min(busy, seconds) * 1e9))
         return done
 
     def _receive(self, link: LinkInfo, living: list[int], taken: float, over: float) -> None:
         producers = next(n.count for n in self.topology.nodes if n.name == link.source)
+        rooms = [self._room(link, number) for number in range(producers)]
         for index in living:
-            block = next(b for b in self.schema.instances if (b.node, b.index) == (link.target, index))
-            end = next(e for e in block.receives if e.link == link.name)
+            end = self.receives[link.name, index]
             for number in range(producers):
-                parts = len(living) * producers
+                share = rooms[number] / max(sum(rooms), 1) / len(living)
                 row = end.offset + probe.RECEIVE_WORDS + number * probe.ROW_WORDS
-                sent = int(self.words[self._send_end(link, number).offset + probe.SEND_WORDS])
-                everywhere = sum(self._rows(link, number, probe.RECEIVED, probe.GAPS))
-                room = sent - everywhere
-                count = min(self.whole(("take", link.name, index, number), taken / parts), room)
-                gaps = min(self.whole(("gap", link.name, index, number), over / parts), room - count)
+                room = self._room(link, number)
+                count = min(self.whole(("take", link.name, index, number), taken * share), room)
+                gaps = min(self.whole(("gap", link.name, index, number), over * share), room - count)
                 self.words[row + probe.KEY] = 1 + number * 65536
                 self.words[row + probe.RECEIVED] += np.uint64(count)
                 self.words[row + probe.GAPS] += np.uint64(gaps)
@@ -227,11 +232,15 @@ class Model:
                 self.words[end.offset + probe.BYTES] += np.uint64(count * SIZE)
                 self.words[end.offset + probe.WORKED_OFF] += np.uint64(count)
 
+    def _room(self, link: LinkInfo, number: int) -> int:
+        """Sent by a producer and neither received nor dropped yet."""
+        sent = int(self.words[self._send_end(link, number).offset + probe.SEND_WORDS])
+        return sent - sum(self._rows(link, number, probe.RECEIVED, probe.GAPS))
+
     def _rows(self, link: LinkInfo, number: int, *words: int) -> list[int]:
         return [
             int(self.words[end.offset + probe.RECEIVE_WORDS + number * probe.ROW_WORDS + word])
-            for block in self.schema.instances if block.node == link.target
-            for end in block.receives if end.link == link.name
+            for (name, _), end in self.receives.items() if name == link.name
             for word in words
         ]  # fmt: skip
 
@@ -239,21 +248,19 @@ class Model:
         values = (self.random.lognormal(np.log(typical_ms), 0.6, max(count, 0)) * 1e6).astype(np.int64)
         bins = histogram.bins_of(np.minimum(values, histogram.LIMIT_NS - 1))
         phase = "measure" if measure else "warm-up"
-        for block in self.schema.histograms:
-            if (
-                block.link == link.name
-                and block.phase == phase
-                and block.duration in probe.RECEIVER_DURATIONS
-            ):
-                base = block.offset + histogram.HEAD
-                np.add.at(self.words, base + bins, np.uint64(1))
-                self.words[block.offset + histogram.SUM] += np.uint64(values.sum())
-                top = max(int(self.words[block.offset + histogram.MAX]), int(values.max(initial=0)))
-                self.words[block.offset + histogram.MAX] = np.uint64(top)
+        spread = np.bincount(bins, minlength=histogram.BINS).astype(np.uint64)
+        for duration in probe.RECEIVER_DURATIONS:
+            block = self.bins.get((link.name, phase, duration))
+            if block is None:
+                continue
+            base = block.offset + histogram.HEAD
+            self.words[base : base + histogram.BINS] += spread
+            self.words[block.offset + histogram.SUM] += np.uint64(values.sum())
+            top = max(int(self.words[block.offset + histogram.MAX]), int(values.max(initial=0)))
+            self.words[block.offset + histogram.MAX] = np.uint64(top)
 
     def _send_end(self, link: LinkInfo, index: int) -> probe.SendEnd:
-        block = next(b for b in self.schema.instances if (b.node, b.index) == (link.source, index))
-        return next(e for e in block.sends if e.link == link.name)
+        return self.sends[link.name, index]
 
 
 @dataclass
@@ -306,6 +313,7 @@ class FakeLab:
     def begin(self, at_ns: int) -> None:
         """The marks of a start."""
         self._began_ns = at_ns
+        self.state = "starting"
         self.mark("phase", "starting", at_ns - 1, phase="starting")
         for node, index in self.model.alive:
             self.mark(
@@ -349,7 +357,7 @@ class FakeLab:
 
     def stop(self, limit_s: float | None = None) -> None:
         """End it."""
-        if self.state in ("ended", "failed"):
+        if self.state in ("idle", "ended", "failed"):
             return
         self._end.set()
         if self._thread is not None:

@@ -11,9 +11,6 @@ from mqviz.errors import ScenarioError
 from mqviz.simulation import builtin, flow
 from mqviz.simulation.scenario import load, loads, to_toml, with_settings
 
-HOP_S = 15e-6
-"""CPU time of a message through one hop of the Python engine, seen from above."""
-
 
 def test_the_default_comes_first() -> None:
     assert builtin.names() == [
@@ -40,10 +37,9 @@ def test_each_loads_teaches_something_and_reads_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", builtin.names())
-def test_each_leaves_most_of_two_cores_free(name: str) -> None:
-    scenario = load(name)
-    hops = sum(flow.arriving_rates(scenario).values())  # each send and each delivery counts here
-    assert hops * HOP_S / 2 <= (0.5 if name == "many-small" else 0.3)
+def test_each_asks_for_a_modest_load(name: str) -> None:
+    # sends and deliveries a second; what they cost in CPU depends on the engine and on how often it wakes up
+    assert sum(flow.arriving_rates(load(name)).values()) <= (20_000 if name == "many-small" else 5_000)
 
 
 def test_the_slow_subscriber_is_past_its_marks_within_a_second() -> None:

@@ -247,6 +247,13 @@ def test_too_much_for_one_report_goes_in_several_and_the_last_is_final(tmp_path,
         assert store.append(report)
     assert store.totals(LINK).sent == 20
     assert store.final
+    # a count that was taken back counts in every part of a final report
+    for probe in probes:
+        probe.words[sent_word(probe)] = 4
+    agent.step(final=True)
+    for report in wire.reports[2:]:
+        assert store.append(report)
+    assert store.totals(LINK).sent == 16
     for probe in probes:
         probe.close()
 
@@ -393,7 +400,7 @@ def test_the_death_of_its_parent_ends_the_process(tmp_path):
         collector.stop()
 
 
-@pytest.mark.parametrize("line", [b"hello\n", b'{"agent": 1}\n', b"{}\n"])
+@pytest.mark.parametrize("line", [b"hello\n", b'{"agent": 1}\n', b"{}\n", b'{"agent": "\xff"}\n'])
 def test_settings_that_cannot_be_read_are_told_in_one_line(line):
     found = subprocess.run([sys.executable, "-m", "mqviz.telemetry.agent"], input=line, capture_output=True)
     assert found.returncode == 2

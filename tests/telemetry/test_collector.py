@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-import os
 import socket as sockets
 import threading
 
 import pytest
 import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mqviz.errors import CannotRun, EndpointInUse
 from mqviz.telemetry import sample
@@ -14,6 +15,20 @@ from mqviz.telemetry.recording import Recording, read
 from mqviz.telemetry.sample import Mark
 
 LINK = "orders -> pricing"
+
+
+DEEP = b"\x95\xa4mark\x01\xa5event\xa0\x81\xa1a" + b"\x91" * 100_000 + b"\x01"
+NOT_UTF8 = b"\x91\xa1\x80"
+UNHASHABLE = b"\x95\xa4mark\x01\xa5event\xa0\x81\xa1a\x81\x81\xa1a\x01\x01"
+NO_REPORTS = (
+    b"",
+    b"hello",
+    b"\x92\xa6report\x01",
+    b"\x9a\xa6report" + b"\xc0" * 9,
+    DEEP,
+    NOT_UTF8,
+    UNHASHABLE,
+)
 
 
 @pytest.fixture
@@ -61,7 +76,7 @@ def test_what_is_no_report_is_foreign_and_changes_nothing(fakes, endpoint, push)
     collector = Collector(run.store, endpoint)
     collector.start()
     try:
-        for data in (b"", b"hello", b"\x92\xa6report\x01", os.urandom(1000), b"\x9a\xa6report" + b"\xc0" * 9):
+        for data in NO_REPORTS:
             push.send(data)
         push.send(sample.encode(Mark(1, "phase", data={"phase": "ended"})))
         push.send_multipart([b"two", b"parts"])
@@ -69,9 +84,26 @@ def test_what_is_no_report_is_foreign_and_changes_nothing(fakes, endpoint, push)
         assert collector.wait_final(5)
     finally:
         collector.stop()
-    assert run.store.foreign == 8
+    assert run.store.foreign == len(NO_REPORTS) + 3
     assert not run.store.closed
     assert len(run.store.since(0)[0]) == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_no_bytes_break_the_thread_whatever_they_are(fakes, data):
+    run = fakes.push_pull()
+    run.send(LINK, 0, 3)
+    run.mark("event", "hello", node="pricing", count=2)
+    content = bytearray(sample.encode(data.draw(st.sampled_from([run.make_report(), *run.records]))))
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
+        content[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(content)))
+    collector = Collector(run.store, "unused")
+    for piece in (bytes(content), bytes(content[:cut]), data.draw(st.binary(max_size=100))):
+        collector._receive(piece)
+    run.store.totals(LINK)
+    run.store.since(0)
 
 
 def test_a_message_that_is_too_long_does_not_come_in(fakes, endpoint, push, monkeypatch):

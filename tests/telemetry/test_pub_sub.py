@@ -424,7 +424,7 @@ class Model:
             assert (found.sent, found.received) == (self.owed[place], self.received[place])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(steps)
 def test_the_books_of_every_subscriber_close_at_every_report(fakes, history):
     model = Model(fakes)

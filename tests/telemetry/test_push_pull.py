@@ -212,7 +212,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(steps, st.booleans())
 def test_the_books_close_at_every_report_and_never_blame_a_death_for_too_much(fakes, history, drained):
     run = fakes.push_pull(producers=3, consumers=3)

@@ -320,3 +320,9 @@ def test_a_frame_with_a_right_checksum_and_wrong_content_is_damage(fakes, tmp_pa
     path.write_bytes(head + frame + segment.FRAME_HEAD.pack(len(last), zlib.crc32(last)) + last)
     with pytest.raises(RecordingError, match="is damaged"):
         list(read(tmp_path))
+
+
+def test_a_segment_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "samples" / "000001.mqs").mkdir(parents=True)
+    with pytest.raises(RecordingError, match=r"000001\.mqs cannot be read: Is a directory"):
+        read(tmp_path)

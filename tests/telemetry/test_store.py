@@ -519,7 +519,7 @@ garbage_marks = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_no_garbage_breaks_the_store_or_its_readers(fakes, data):
     run = data.draw(st.sampled_from([fakes.push_pull(), fakes.pub_sub(topics=("a", "b"))]))

@@ -11,7 +11,7 @@ if (!board.__mq_theme) {
 function paint() {
   if (board.roots().length === 0) return board.__mq_theme.disconnect()
   const dark = lab.dataset.jpThemeLight === "false"
-  const wanted = new Map([...pairs].map((pair) => dark ? pair : [pair[1], pair[0]]))
+  const wanted = new Map(Object.entries(pairs).map((pair) => dark ? pair : [pair[1], pair[0]]))
   for (const model of board._all_models.values()) {
     const changes = {}
     for (const {attr} of model) {

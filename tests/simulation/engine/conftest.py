@@ -61,6 +61,15 @@ def consumer_plan(*instances: tuple[Inbound, ...], **changes: object) -> LoopPla
     return LoopPlan(**{**values, **changes})  # type: ignore[arg-type]
 
 
+def worker_plan(receives: Inbound, *sends: Outbound, **changes: object) -> LoopPlan:
+    """One worker, node b."""
+    values: dict[str, object] = {
+        "node": "b", "role": "worker", "count": 1, "size": "100B", "service": "1ms",
+        "instances": (Instance(index=0, incarnation=0, receives=(receives,), sends=sends),),
+    }  # fmt: skip
+    return LoopPlan(**{**values, **changes})  # type: ignore[arg-type]
+
+
 class Rig:
     """Loops of one process, their probe, and what the lab would do with them."""
 
@@ -89,6 +98,20 @@ class Rig:
         self.stop = threading.Event()
         self.failures: list[BaseException] = []
         self._wire()
+
+    def raw(self, kind: int, node: str = "a", index: int = 0) -> zmq.Socket[bytes]:
+        """A plain socket: connected to the first send end of a node, or bound as producer 0 of `index`."""
+        socket = self.context.socket(kind)
+        socket.setsockopt(zmq.RCVTIMEO, 10_000)
+        socket.setsockopt(zmq.LINGER, 0)
+        if kind == zmq.PUSH:
+            port = socket.bind_to_random_port("tcp://127.0.0.1")
+            load = self.receivers(node)
+            link = load.members[index].receivers[0].link
+            assert load.connect((Wire(index, link, 0, f"tcp://127.0.0.1:{port}"),))
+        else:
+            socket.connect(self.loops[node].members[index].senders[0].endpoint)
+        return socket
 
     @property
     def producers(self) -> Producers:
@@ -184,11 +207,29 @@ class Rig:
     def drain(self, seconds: float = 0.0) -> None:
         """Until the books balance; then every loop ends."""
         deadline = clock.now_ns() + int((seconds + 10) * 1e9)
-        while not (self._producers_done() and self.balanced()) and not self.failures:
-            if clock.now_ns() > deadline:
-                break
-            threading.Event().wait(0.005)
+        self.wait_for(lambda: self._producers_done() and self.balanced(), deadline)
         self.join()
+
+    def wait_for(self, done: Callable[[], bool], deadline: int | None = None) -> None:
+        """While the threads run: until something has come about, or one has failed."""
+        deadline = deadline or clock.now_ns() + 10_000 * MS
+        while not done() and not self.failures and clock.now_ns() < deadline:
+            threading.Event().wait(0.005)
+
+    def receive(self, done: Callable[[], bool], node: str = "b") -> None:
+        """Slices of a receiving loop, in this thread, until something has come about."""
+        deadline = clock.now_ns() + 10_000 * MS
+        while not done():
+            assert clock.now_ns() < deadline, "it has not come about"
+            self.receivers(node).slice(clock.now_ns() + 2 * MS)
+        self.receivers(node).flush()
+
+    def produce(self, milliseconds: int) -> None:
+        """Slices of the producing loop, in this thread."""
+        end = clock.now_ns() + milliseconds * MS
+        while clock.now_ns() < end:
+            self.producers.slice(min(end, clock.now_ns() + SLICE_NS))
+        self.producers.count_due(clock.now_ns())
 
     def join(self) -> None:
         """End the threads; a failure of one is raised here."""
@@ -261,7 +302,7 @@ class Rig:
         return found
 
     def close(self) -> None:
-        """Threads, sockets, context and probe."""
+        """Threads, sockets and context."""
         self.stop.set()
         for thread in self.threads:
             thread.join()
@@ -293,17 +334,35 @@ def engine_name(request: pytest.FixtureRequest, compiled: None) -> str:
     return name
 
 
-@pytest.fixture
-def make_rig(engine_name: str, tmp_path: Path) -> Iterator[Callable[..., Rig]]:
-    """Rigs of one engine, closed at the end."""
-    made: list[Rig] = []
+class Rigs:
+    """Makes rigs of one engine, and closes them."""
 
-    def make(*plans: LoopPlan, seed: int = 7) -> Rig:
-        folder = tmp_path / str(len(made))
+    def __init__(self, engine_name: str, folder: Path) -> None:
+        self.engine_name = engine_name
+        self._folder = folder
+        self._made: list[Rig] = []
+
+    outbound = staticmethod(outbound)
+    inbound = staticmethod(inbound)
+    producers = staticmethod(producer_plan)
+    consumers = staticmethod(consumer_plan)
+    worker = staticmethod(worker_plan)
+
+    def __call__(self, *plans: LoopPlan, seed: int = 7) -> Rig:
+        folder = self._folder / str(len(self._made))
         folder.mkdir()
-        made.append(Rig(engine_name, folder, list(plans), seed))
-        return made[-1]
+        self._made.append(Rig(self.engine_name, folder, list(plans), seed))
+        return self._made[-1]
 
-    yield make
-    for rig in made:
-        rig.close()
+    def close(self) -> None:
+        """All of them."""
+        for rig in self._made:
+            rig.close()
+
+
+@pytest.fixture
+def rigs(engine_name: str, tmp_path: Path) -> Iterator[Rigs]:
+    """Rigs of one engine."""
+    made = Rigs(engine_name, tmp_path)
+    yield made
+    made.close()
