@@ -26,7 +26,7 @@ class Server:
 
     def __init__(self, host: LabHost, *, address: str = "127.0.0.1", port: int | None = None) -> None:
         self.host = host
-        self._sockets, self.port = listen(address, port)
+        self._socket, self.port = listen(address, port)
         self.address = address
         self.url = f"http://{f'[{address}]' if ':' in address else address}:{self.port}/"
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -69,7 +69,7 @@ class Server:
                 self._loop.add_signal_handler(number, self._end.set)
         front = Front()
         http = HTTPServer(front)
-        http.add_sockets(self._sockets)
+        http.add_socket(self._socket)
         self._answering.set()
         self._in_thread(self.host.start, "mqviz-lab-start")
         page: list[Any] = []

@@ -12,7 +12,7 @@ from mqviz.dashboard import figures, strip
 from mqviz.dashboard.card import Card
 from mqviz.dashboard.host import OVER
 from mqviz.dashboard.host import Lab as Running
-from mqviz.dashboard.view import Bundle, View
+from mqviz.dashboard.view import Bundle, Texts, View
 from mqviz.dashboard.window import Window
 
 EVERY_S = 0.25
@@ -87,7 +87,7 @@ class Telling:
         self.running = running
         self._window = Window(running.store)
         self._turns = 0
-        self._texts = ("", "")
+        self._texts: Texts = ("", "", {})
         self._over_s: float | None = None
 
     def push(self, views: list[View]) -> None:
@@ -116,8 +116,8 @@ class Telling:
             return True
         return all(view.shows((id(self), True)) for view in views)
 
-    def texts(self) -> tuple[str, str]:
-        """Header and figures as HTML."""
+    def texts(self) -> Texts:
+        """What is told in words and numbers."""
         running, window = self.running, self._window
         state = running.state
         found = None
@@ -126,4 +126,4 @@ class Telling:
             found = figures.final(running.store, window.phases) if over else figures.live(running.store)
         name = running.store.topology.name
         head = strip.header(name, state, running.elapsed_s, running.engine, running.error)
-        return head, strip.strip(state, found, running.instances())
+        return head, strip.strip(state, found, running.instances()), found["causes"] if found else {}

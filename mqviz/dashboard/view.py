@@ -15,6 +15,9 @@ from mqviz.dashboard.window import Piece
 BLIND_S = 2.0
 """A kernel that computes may not hear that a card is drawn; after so long it is taken to be."""
 
+Texts = tuple[str, str, dict[str, int]]
+"""Header, figures strip, losses by cause."""
+
 Bundle = tuple[dict[str, Any], dict[str, Any]]
 
 
@@ -44,7 +47,7 @@ class View(pn.pane.Bokeh):  # type: ignore[misc]
         return self._ref not in pn.state._views
 
     def push(
-        self, edition: Hashable, texts: tuple[str, str], piece: Piece, all_of_it: Callable[[], Piece]
+        self, edition: Hashable, texts: Texts, piece: Piece, all_of_it: Callable[[], Piece]
     ) -> None:
         """Tell the browser what is new, or all of it where it has something else or nothing."""
         known = pn.state._views.get(self._ref)

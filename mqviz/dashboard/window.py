@@ -18,7 +18,7 @@ MOST_ROWS = 600
 
 STACKED = (backlog.NAME, losses.NAME)
 
-Columns = dict[str, list[float]]
+Columns = dict[str, list[float | None]]
 
 
 class Piece(NamedTuple):
@@ -28,6 +28,11 @@ class Piece(NamedTuple):
     events: list[float]
     start_s: float
     end_s: float
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is new."""
+        return not self.events and not any(columns["t"] for columns in self.charts.values())
 
 
 class Window:
@@ -89,7 +94,7 @@ class Window:
         use = (times > 0) & (rows.sequence >= first) & (rows.sequence < before) & (self.origin_ns is not None)
         for name, columns in board.columns(rows, self.store.topology).items():
             # a stack cannot have a hole: what is on top of it would vanish too
-            hole = 0.0 if name in STACKED else math.nan
+            hole = 0.0 if name in STACKED else None
             charts[name] = {"t": [round(at_s, 3) for at_s in times[use].tolist()]}
             for column, values in columns.items():
                 charts[name][column] = [_short(value, hole) for value in values[use].tolist()]
@@ -99,6 +104,6 @@ class Window:
         return Piece(charts, events, end_s - SPAN_S, end_s)
 
 
-def _short(value: float, hole: float) -> float:
+def _short(value: float, hole: float | None) -> float | None:
     """Five digits are more than a chart shows, and half the bytes."""
     return float(f"{value:.5g}") if math.isfinite(value) else hole

@@ -44,7 +44,7 @@ def sweep() -> None:
 
 def _alive(pid: int, started: int) -> bool:
     try:
-        return abs(psutil.Process(pid).create_time() * 100 - started) < 200
+        return bool(abs(psutil.Process(pid).create_time() * 100 - started) < 200)
     except psutil.NoSuchProcess:
         return False
     except psutil.Error:

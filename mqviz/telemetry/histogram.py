@@ -37,7 +37,8 @@ def bins_of(values_ns: I64) -> I64:
     """The bins of many values, each in [0, LIMIT_NS)."""
     # frexp gives the exponent without a loop; float64 holds every value below 2^53 exactly
     shift = np.maximum(np.frexp(values_ns.astype(np.float64))[1].astype(np.int64) - 8, 0)
-    return shift * SUB + (values_ns >> shift)
+    bins: I64 = shift * SUB + (values_ns >> shift)
+    return bins
 
 
 def _edges() -> tuple[I64, I64]:

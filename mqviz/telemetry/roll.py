@@ -18,9 +18,9 @@ Fate = Literal["peer-death", "linger", "ended"]
 LIMIT = 1 << 62
 """No counter and no time gets here; it keeps every sum within 64 bits."""
 
-UNREADABLE = (ValueError, RecursionError, TypeError)
-"""What msgspec raises for bytes it cannot decode: beside its own errors (which are ValueErrors) one for text that
-is not UTF-8, one for what is nested too deep, and one for a key that cannot be hashed."""
+UNREADABLE = (ValueError, RecursionError)
+"""What msgspec raises for bytes it cannot decode: beside its own errors (ValueErrors all) one for text that is
+not UTF-8, which is a ValueError too, and one for what is nested too deep."""
 
 T = TypeVar("T")
 

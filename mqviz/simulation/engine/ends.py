@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import zmq
 
 from mqviz.channels import message, zeromq
@@ -63,7 +65,7 @@ class Receiver:
             try:
                 self.socket.disconnect(endpoint)
             except zmq.ZMQError as error:
-                if error.errno != zmq.ENOENT:  # inproc, or the pipe has ended by itself
+                if error.errno != errno.ENOENT:  # inproc, or the pipe has ended by itself
                     raise
 
     def close(self) -> None:

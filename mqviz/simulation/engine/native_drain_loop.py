@@ -2,97 +2,97 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from mqviz.simulation.engine.native_libzmq import WORD, compiled_type, helper, loop, now_ns
-from mqviz.simulation.engine.native_message import record
-from mqviz.simulation.engine.native_receive import (
-    CLOSED,
-    CLOSED_LOOP,
+from mqviz.simulation.engine.native_libzmq import helper, loop, now_ns
+from mqviz.simulation.engine.native_message import CLOSED_LOOP, MEASURE, record
+from mqviz.simulation.engine.native_receive import NOTHING, SKIPPED, await_message, take
+from mqviz.simulation.engine.native_state import (
+    BUFFER,
+    END_COLUMNS,
     END_TO_END,
-    IDLE,
+    ENDS,
+    ENDS_END,
     MAYBE,
-    MEASURE,
-    NOTHING,
     OFFSET,
+    PLACE,
     PREFIX,
+    RECEIVER_COLUMNS,
     RESPONSE,
-    SKIPPED,
+    ROWS,
+    ROWS_END,
+    SHUT,
     TRANSIT,
-    WORKED_OFF,
-    Receiving,
-    take,
-    wait,
 )
+from mqviz.telemetry import probe
 from mqviz.telemetry.histogram import I64
 
+IDLE, WORKED_OFF = probe.IDLE, probe.WORKED_OFF
 TURN = 512
 """Messages that one end gives before the next has its turn."""
 OVER = 0
 
 
-class Drain(NamedTuple):
-    """All that the loop works on."""
-
-    receiving: Receiving
-    instances: I64  # their first words in the probe
-
-
-DRAIN = compiled_type(Drain)
-
-
 @helper
-def _record_durations(r: Receiving, e: int, now: int) -> None:
+def record_durations(words: I64, state: I64, end: int, now: int) -> None:
     """The message in the buffer was received and worked off at `now`."""
-    ends, head = r.ends, r.ends[e, PREFIX] >> 3
-    flags = r.buffer[head] >> 24
+    head = state[BUFFER] + (state[end + PREFIX] >> 3)
+    flags = state[head] >> 24
     phase = flags & MEASURE
-    record(r.words, ends[e, TRANSIT + phase], now - r.buffer[head + 3])
+    record(words, state[end + TRANSIT + phase], now - state[head + 3])
     if not flags & CLOSED_LOOP:
-        record(r.words, ends[e, RESPONSE + phase], now - r.buffer[head + 2])
-        if ends[e, END_TO_END + phase]:
-            record(r.words, ends[e, END_TO_END + phase], now - r.buffer[head + 4])
-    r.words[ends[e, OFFSET] + WORKED_OFF] += 1
+        record(words, state[end + RESPONSE + phase], now - state[head + 2])
+        if state[end + END_TO_END]:
+            record(words, state[end + END_TO_END + phase], now - state[head + 4])
+    words[state[end + OFFSET] + WORKED_OFF] += 1
 
 
 @helper
-def _set_idle(d: Drain, value: int) -> None:
-    for n in range(len(d.instances)):
-        d.receiving.words[d.instances[n] + IDLE] = value
+def drain_end(words: I64, state: I64, table: I64, end: int, until: int) -> int:
+    """A turn of one end. Returns the time of its last message, 0 without one, or -errno."""
+    now = 0
+    for _ in range(TURN):
+        row = take(words, state, table, end)
+        if row > 0:
+            now = now_ns(state)
+            record_durations(words, state, end, now)
+            if now >= until:
+                return now
+        elif row == NOTHING:
+            state[end + MAYBE] = 0
+            return now
+        elif row != SKIPPED:
+            return row + 1
+    return now
 
 
-@loop(DRAIN, WORD)
-def drain(d: Drain, until: int) -> int:
+@helper
+def set_idle(words: I64, state: I64, value: int) -> None:
+    """Of all instances: they wait together."""
+    for row in range(state[ROWS], state[ROWS_END], RECEIVER_COLUMNS):
+        words[state[row + PLACE] + IDLE] = value
+
+
+@loop(3)
+def drain(words: I64, state: I64, table: I64, until: int) -> int:
     """One slice. Returns OVER or -errno."""
-    r = d.receiving
-    ends = r.ends
-    now = now_ns(r.scratch)
+    now = now_ns(state)
     while now < until:
         more = False
-        for e in range(len(ends)):
-            if not ends[e, MAYBE] or ends[e, CLOSED]:
+        for end in range(state[ENDS], state[ENDS_END], END_COLUMNS):
+            if not state[end + MAYBE] or state[end + SHUT]:
                 continue
-            for _ in range(TURN):
-                row = take(r, e)
-                if row > 0:
-                    now = now_ns(r.scratch)
-                    _record_durations(r, e, now)
-                    if now >= until:
-                        return OVER
-                elif row == NOTHING:
-                    ends[e, MAYBE] = 0
-                    break
-                elif row < SKIPPED:
-                    return row + 1
-            if ends[e, MAYBE]:
+            code = drain_end(words, state, table, end, until)
+            if code < 0:
+                return code
+            if code >= until:
+                return OVER
+            if state[end + MAYBE]:
                 more = True
-        now = now_ns(r.scratch)
-        if more:
-            if len(ends) > 1:
-                wait(r, now, now)
+        now = now_ns(state)
+        if more:  # the others must not starve
+            await_message(state, now, now)
         elif now < until:
-            _set_idle(d, 1)
-            wait(r, now, until)
-            _set_idle(d, 0)
-            now = now_ns(r.scratch)
+            set_idle(words, state, 1)
+            await_message(state, now, until)
+            set_idle(words, state, 0)
+            now = now_ns(state)
     return OVER

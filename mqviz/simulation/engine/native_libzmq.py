@@ -5,23 +5,19 @@ from __future__ import annotations
 import ctypes
 import platform
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numba
-import numpy as np
-import numpy.typing as npt
 import zmq
 import zmq.backend.cython._zmq
 from llvmlite import binding
 from numba import types
 
 from mqviz.errors import CannotRun
+from mqviz.simulation.engine.native_state import AT, OPTION, OPTION_SIZE, POLLFD, POLLITEM, TIMESPEC
 from mqviz.telemetry.histogram import I64
 
 F = TypeVar("F", bound=Callable[..., Any])
-Table = npt.NDArray[np.int64]
-"""Two dimensions, one row a thing."""
-I32 = npt.NDArray[np.int32]
 
 DONTWAIT = int(zmq.DONTWAIT)
 POLLOUT = int(zmq.POLLOUT)
@@ -32,14 +28,11 @@ MONOTONIC = 1
 TIMER_ABSTIME = 1
 POLLIN_OF_POLL = 1
 
-SCRATCH_WORDS = 16
-"""Room for C structs: a timespec, a pollfd, a zmq_pollitem, an int and its size."""
-_TIMESPEC, _POLLFD, _POLLITEM, _OPTION, _OPTION_SIZE = 0, 2, 3, 5, 6
-
 MAX_EVENTS = 64
 EVENT_STRIDE = 3 if platform.machine() == "x86_64" else 4
 """int32 words of a struct epoll_event, which only x86-64 packs; its data is the descriptor."""
 EVENT_FD = EVENT_STRIDE - 2
+EVENT_WORDS = MAX_EVENTS * EVENT_STRIDE // 2
 
 
 def _symbol(library: ctypes.CDLL, name: str, *arguments: Any) -> Any:
@@ -65,32 +58,19 @@ _clock_nanosleep = _symbol(_libc, "clock_nanosleep", _int, _int, _word, _word)
 _ppoll = _symbol(_libc, "ppoll", _word, _word, _word, _word)
 _epoll_wait = _symbol(_libc, "epoll_wait", _int, _word, _int, _int)
 
-WORD = types.int64
-_TYPES: dict[str, Any] = {
-    "int": types.int64,
-    "I64": types.int64[::1],
-    "Table": types.int64[:, ::1],
-    "I32": types.int32[::1],
-}
-
-
-def compiled_type(kind: type[NamedTuple]) -> Any:
-    """What numba calls a named tuple of ours; usable as a field of another afterwards."""
-    names = [annotation.__forward_arg__ for annotation in kind.__annotations__.values()]
-    found = types.NamedTuple([_TYPES[name] for name in names], kind)
-    _TYPES[kind.__name__] = found
-    return found
-
-
 def helper(function: F) -> F:
     """A function that only compiled code calls: it is compiled into its callers, and not kept by itself."""
     made: F = numba.njit(nogil=True, error_model="numpy")(function)
     return made
 
 
-def loop(*arguments: Any) -> Callable[[F], F]:
-    """A function that Python calls: compiled at once or taken from the cache, runs without the GIL."""
-    signature = types.int64(*arguments)
+def loop(arrays: int) -> Callable[[F], F]:
+    """A function that Python calls with so many arrays and the slice's end.
+
+    It is compiled at once or taken from the cache, and runs without the GIL. Few plain arrays: tuples of them
+    take LLVM ten times as long.
+    """
+    signature = types.int64(*[types.int64[::1]] * arrays, types.int64)
 
     def compile_it(function: F) -> F:
         made: F = numba.njit(signature, nogil=True, cache=True, error_model="numpy")(function)
@@ -99,73 +79,64 @@ def loop(*arguments: Any) -> Callable[[F], F]:
     return compile_it
 
 
-class Scratch(NamedTuple):
-    """Memory of one loop for the structs that C functions want, and its address."""
-
-    room: I64
-    at: int
-
-
-def new_scratch() -> Scratch:
-    """One for each loop."""
-    room = np.zeros(SCRATCH_WORDS, np.int64)
-    return Scratch(room, room.ctypes.data)
-
-
-SCRATCH = compiled_type(Scratch)
-
-
 @helper
-def now_ns(scratch: Scratch) -> int:
+def now_ns(state: I64) -> int:
     """The same clock as telemetry.clock."""
-    _clock_gettime(MONOTONIC, scratch.at)
-    return scratch.room[_TIMESPEC] * 1_000_000_000 + scratch.room[_TIMESPEC + 1]
+    _clock_gettime(MONOTONIC, state[AT] + TIMESPEC * 8)
+    return state[TIMESPEC] * 1_000_000_000 + state[TIMESPEC + 1]
 
 
 @helper
-def set_timespec(scratch: Scratch, duration_ns: int) -> int:
+def set_timespec(state: I64, duration_ns: int) -> int:
     """Returns the struct's address."""
-    scratch.room[_TIMESPEC] = duration_ns // 1_000_000_000
-    scratch.room[_TIMESPEC + 1] = duration_ns % 1_000_000_000
-    return scratch.at + _TIMESPEC * 8
+    state[TIMESPEC] = duration_ns // 1_000_000_000
+    state[TIMESPEC + 1] = duration_ns % 1_000_000_000
+    return state[AT] + TIMESPEC * 8
 
 
 @helper
-def sleep_until(scratch: Scratch, at_ns: int) -> int:
+def sleep_until(state: I64, at_ns: int) -> int:
     """Sleep to an absolute time, or until a signal. Returns the clock."""
-    _clock_nanosleep(MONOTONIC, TIMER_ABSTIME, set_timespec(scratch, at_ns), 0)
-    return now_ns(scratch)
+    _clock_nanosleep(MONOTONIC, TIMER_ABSTIME, set_timespec(state, at_ns), 0)
+    return now_ns(state)
 
 
 @helper
-def wait_readable(scratch: Scratch, descriptor: int, timeout_ns: int) -> bool:
+def wait_readable(state: I64, descriptor: int, timeout_ns: int) -> bool:
     """Whether a descriptor has become readable within the time."""
-    timespec = set_timespec(scratch, max(timeout_ns, 0))
-    scratch.room[_POLLFD] = descriptor | POLLIN_OF_POLL << 32
-    return _ppoll(scratch.at + _POLLFD * 8, 1, timespec, 0) > 0
+    timespec = set_timespec(state, max(timeout_ns, 0))
+    state[POLLFD] = descriptor | POLLIN_OF_POLL << 32
+    return _ppoll(state[AT] + POLLFD * 8, 1, timespec, 0) > 0
 
 
 @helper
-def wait_room(scratch: Scratch, socket: int, timeout_ns: int) -> None:
+def wait_room(state: I64, socket: int, timeout_ns: int) -> None:
     """Until a socket takes messages again; libzmq waits in whole milliseconds."""
-    scratch.room[_POLLITEM] = socket
-    scratch.room[_POLLITEM + 1] = POLLOUT << 32
-    _zmq_poll(scratch.at + _POLLITEM * 8, 1, max(timeout_ns // 1_000_000, 1))
+    state[POLLITEM] = socket
+    state[POLLITEM + 1] = POLLOUT << 32
+    _zmq_poll(state[AT] + POLLITEM * 8, 1, max(timeout_ns // 1_000_000, 1))
 
 
 @helper
-def has_room(scratch: Scratch, socket: int) -> bool:
+def has_room(state: I64, socket: int) -> bool:
     """Whether a send would be accepted now.
 
     A send that does not wait looks for the peer's "I have read" only about once a millisecond; this asks.
     """
-    scratch.room[_OPTION] = 0
-    scratch.room[_OPTION_SIZE] = 4
-    _zmq_getsockopt(socket, EVENTS, scratch.at + _OPTION * 8, scratch.at + _OPTION_SIZE * 8)
-    return scratch.room[_OPTION] & POLLOUT != 0
+    state[OPTION] = 0
+    state[OPTION_SIZE] = 4
+    _zmq_getsockopt(socket, EVENTS, state[AT] + OPTION * 8, state[AT] + OPTION_SIZE * 8)
+    return state[OPTION] & POLLOUT != 0
 
 
 @helper
-def epoll_now(epoll: int, events_at: int) -> int:
-    """How many descriptors have had an event since the last call."""
-    return _epoll_wait(epoll, events_at, MAX_EVENTS, 0)
+def epoll_now(state: I64, epoll: int, events: int) -> int:
+    """How many descriptors have had an event since the last call; the structs lie at word `events`."""
+    return _epoll_wait(epoll, state[AT] + events * 8, MAX_EVENTS, 0)
+
+
+@helper
+def event_descriptor(state: I64, events: int, n: int) -> int:
+    """The descriptor of the nth event."""
+    half = n * EVENT_STRIDE + EVENT_FD
+    return state[events + (half >> 1)] >> 32 * (half & 1) & 0x7FFFFFFF

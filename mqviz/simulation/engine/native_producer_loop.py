@@ -2,59 +2,50 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from mqviz.simulation.engine.native_libzmq import (
-    WORD,
-    Table,
-    compiled_type,
-    helper,
-    loop,
-    now_ns,
-    sleep_until,
-    wait_room,
-)
+from mqviz.simulation.engine.native_libzmq import helper, loop, now_ns, sleep_until, wait_room
 from mqviz.simulation.engine.native_message import (
-    BUSY,
     CLOSED_LOOP,
-    FLAGS,
-    INTENDED,
     MEASURE,
-    MESSAGE_COLUMNS,
-    ORIGIN,
-    SIZE,
-    TOPIC,
-    Sending,
+    begin_message,
     blocked_socket,
     retry,
     send_on,
 )
+from mqviz.simulation.engine.native_state import (
+    ALONE,
+    BATCHED,
+    BLOCKED_ROWS,
+    BUSY,
+    CLOSED,
+    CLOSED_NOW,
+    DRAWN,
+    DRAWN_SIZES,
+    DRAWN_TOPICS,
+    DRAWS,
+    DRY,
+    FLAGS,
+    HALTED,
+    INTENDED,
+    LAST_WAKE,
+    MEASURE_NS,
+    NEXT,
+    ORIGIN,
+    PRODUCER_COLUMNS,
+    REPEAT,
+    RETRY_AT,
+    ROWS,
+    ROWS_END,
+    SIZE,
+    SIZES,
+    TAIL,
+    TIMES,
+    TOPIC,
+    TOPICS_DUE,
+    WHICH,
+)
 from mqviz.simulation.engine.producer import BATCH_NS
 from mqviz.simulation.schedule import NEVER
 from mqviz.telemetry.histogram import I64
-
-# columns of an instance's row, after those of its message
-(
-    HEAD,  # next in its schedule
-    TAIL,
-    DRY,  # 1: nothing more comes, or it is halted
-    HALTED,
-    CLOSED,  # messages begun in a closed loop
-    DRAWN,  # next of its draws for a closed loop
-) = range(MESSAGE_COLUMNS, MESSAGE_COLUMNS + 6)
-PRODUCER_COLUMNS = MESSAGE_COLUMNS + 6
-
-# places in `control`
-(
-    CLOSED_NOW,  # 1: send as fast as sends are accepted
-    BATCHED,  # 1: wake at most once in BATCH_NS
-    REPEAT,  # 1: the draws are all alike, go round
-    BLOCKED_ROWS,
-    RETRY_AT,
-    LAST_WAKE,
-    WHICH,  # the row that FILL and DRAW are about
-) = range(7)
-CONTROLS = 7
 
 # what a slice returns, besides -errno
 OVER, FILL, DRAW = 0, 1, 2
@@ -64,111 +55,93 @@ TURN = 64
 """Messages that an instance sends in a closed loop before the next has its turn."""
 
 
-class Load(NamedTuple):
-    """All that the loop works on."""
-
-    sending: Sending
-    rows: Table
-    control: I64
-    times: Table  # schedules, one row an instance
-    sizes: Table
-    topics: Table
-    drawn_sizes: Table  # for a closed loop
-    drawn_topics: Table
-
-
-LOAD = compiled_type(Load)
-
-
 @helper
-def _next_due(load: Load) -> tuple[int, int]:
-    """The instance that sends next and when; NEVER when none does, -1 when its schedule wants filling."""
-    rows = load.rows
-    best, soonest = -1, NEVER
-    for k in range(len(rows)):
-        if rows[k, BUSY] or rows[k, DRY]:
+def next_due(state: I64, schedule: I64) -> tuple[int, int]:
+    """The row that sends next and when; NEVER when none does, -1 when its schedule wants filling."""
+    best, soonest = 0, NEVER
+    for row in range(state[ROWS], state[ROWS_END], PRODUCER_COLUMNS):
+        if state[row + BUSY] or state[row + DRY] or state[row + HALTED]:
             continue
-        head = rows[k, HEAD]
-        if head == rows[k, TAIL]:
-            return k, -1
-        if load.times[k, head] < soonest:
-            best, soonest = k, load.times[k, head]
+        head = state[row + NEXT]
+        if head == state[row + TAIL]:
+            return row, -1
+        time = schedule[state[row + TIMES] + head]
+        if time < soonest:
+            best, soonest = row, time
     return best, soonest
 
 
 @helper
-def _taken(load: Load, k: int) -> None:
-    """All links have the message of row k."""
-    rows = load.rows
-    rows[k, BUSY] = 0
-    if not rows[k, FLAGS] & CLOSED_LOOP:
-        rows[k, HEAD] += 1
+def taken(state: I64, row: int) -> None:
+    """All links have the row's message."""
+    state[row + BUSY] = 0
+    if not state[row + FLAGS] & CLOSED_LOOP:
+        state[row + NEXT] += 1
 
 
 @helper
-def _send(load: Load, k: int) -> int:
+def send(words: I64, state: I64, frame: I64, row: int) -> int:
     """Begin a message. Returns the time, 0 when it is blocked, or -errno."""
-    load.rows[k, BUSY] = 1
-    now = send_on(load.sending, load.rows, k)
+    state[row + BUSY] = 1
+    begin_message(state, row)
+    now = send_on(words, state, frame, row)
     if now > 0:
-        _taken(load, k)
+        taken(state, row)
     elif now == 0:
-        load.control[BLOCKED_ROWS] += 1
-        load.control[RETRY_AT] = now_ns(load.sending.scratch) + RETRY_NS
+        state[BLOCKED_ROWS] += 1
+        state[RETRY_AT] = now_ns(state) + RETRY_NS
     return now
 
 
 @helper
-def _send_due(load: Load, k: int, now: int, until: int) -> int:
-    """Send what is due of one instance; of several only one message, as another may be due before the next."""
-    rows, alone = load.rows, len(load.rows) == 1
+def send_due(words: I64, state: I64, frame: I64, schedule: I64, row: int, until: int) -> int:
+    """Send what is due of one instance; of several only one message, as another may be due before the next.
+
+    Returns the time, 0 when it is blocked, or -errno.
+    """
     while True:
-        head = rows[k, HEAD]
-        intended = load.times[k, head]
-        rows[k, INTENDED] = rows[k, ORIGIN] = intended
-        rows[k, TOPIC] = load.topics[k, head]
-        rows[k, SIZE] = load.sizes[k, head]
-        rows[k, FLAGS] = MEASURE if intended >= load.sending.measure_ns else 0
-        now = _send(load, k)
-        if now <= 0 or now >= until or not alone:
+        head = state[row + NEXT]
+        intended = schedule[state[row + TIMES] + head]
+        state[row + INTENDED] = state[row + ORIGIN] = intended
+        state[row + SIZE] = schedule[state[row + SIZES] + head]
+        state[row + TOPIC] = schedule[state[row + TOPICS_DUE] + head]
+        state[row + FLAGS] = MEASURE if intended >= state[MEASURE_NS] else 0
+        now = send(words, state, frame, row)
+        if now <= 0 or now >= until or not state[ALONE]:
             return now
-        head = rows[k, HEAD]
-        if head == rows[k, TAIL] or load.times[k, head] > now:
+        head += 1
+        if head == state[row + TAIL] or schedule[state[row + TIMES] + head] > now:
             return now
 
 
 @helper
-def _wants_draws(load: Load) -> int:
-    """An instance that has none left for a closed loop, or -1."""
-    rows, draws = load.rows, load.drawn_sizes.shape[1]
-    for k in range(len(rows)):
-        if rows[k, DRAWN] >= draws and not rows[k, BUSY] and not rows[k, HALTED]:
-            if draws and load.control[REPEAT]:
-                rows[k, DRAWN] = 0
-            else:
-                return k
-    return -1
+def wants_draws(state: I64) -> int:
+    """A row that has none left for a closed loop, or 0."""
+    for row in range(state[ROWS], state[ROWS_END], PRODUCER_COLUMNS):
+        if state[row + DRAWN] >= state[DRAWS] and not state[row + BUSY] and not state[row + HALTED]:
+            if state[DRAWS] == 0 or not state[REPEAT]:
+                return row
+            state[row + DRAWN] = 0
+    return 0
 
 
 @helper
-def _send_closed(load: Load, until: int) -> int:
+def send_closed(words: I64, state: I64, frame: I64, draws: I64, until: int) -> int:
     """A turn of every free instance. Returns the time, 0 when none was free, or -errno."""
-    rows = load.rows
-    draws = load.drawn_sizes.shape[1]
-    turn = TURN if len(rows) > 1 else draws
+    turn = state[DRAWS] if state[ALONE] else TURN
     now = 0
-    for k in range(len(rows)):
-        if rows[k, BUSY] or rows[k, HALTED]:
+    for row in range(state[ROWS], state[ROWS_END], PRODUCER_COLUMNS):
+        if state[row + BUSY] or state[row + HALTED]:
             continue
-        first = rows[k, DRAWN]
-        for at in range(first, min(first + turn, draws)):
-            rows[k, DRAWN] = at + 1
-            rows[k, CLOSED] += 1
-            rows[k, INTENDED] = 0
-            rows[k, FLAGS] = CLOSED_LOOP
-            rows[k, SIZE] = load.drawn_sizes[k, at]
-            rows[k, TOPIC] = load.drawn_topics[k, at]
-            sent_at = _send(load, k)
+        first = state[row + DRAWN]
+        for n in range(first, min(first + turn, state[DRAWS])):
+            state[row + DRAWN] = n + 1
+            state[row + CLOSED] += 1
+            state[row + INTENDED] = 0
+            state[row + FLAGS] = CLOSED_LOOP
+            state[row + SIZE] = draws[state[row + DRAWN_SIZES] + n]
+            state[row + TOPIC] = draws[state[row + DRAWN_TOPICS] + n]
+            sent_at = send(words, state, frame, row)
             if sent_at < 0:
                 return sent_at
             now = max(now, sent_at)
@@ -178,67 +151,64 @@ def _send_closed(load: Load, until: int) -> int:
 
 
 @helper
-def _retry_blocked(load: Load, now: int) -> int:
+def retry_blocked(words: I64, state: I64, frame: I64, now: int) -> int:
     """Try what is blocked once more. Returns 0 or -errno."""
-    rows, control = load.rows, load.control
-    for k in range(len(rows)):
-        if rows[k, BUSY]:
-            sent_at = retry(load.sending, rows, k)
+    for row in range(state[ROWS], state[ROWS_END], PRODUCER_COLUMNS):
+        if state[row + BUSY]:
+            sent_at = retry(words, state, frame, row)
             if sent_at < 0:
                 return sent_at
             if sent_at > 0:
-                _taken(load, k)
-                control[BLOCKED_ROWS] -= 1
-    control[RETRY_AT] = now + RETRY_NS
+                taken(state, row)
+                state[BLOCKED_ROWS] -= 1
+    state[RETRY_AT] = now + RETRY_NS
     return 0
 
 
 @helper
-def _wait(load: Load, now: int, soonest: int, until: int) -> int:
+def wait(state: I64, now: int, soonest: int, until: int) -> int:
     """Until the next message is due or a blocked one may go on. Returns the clock."""
-    control, sending = load.control, load.sending
     target = min(soonest, until)
-    if control[BATCHED]:
-        target = min(max(target, control[LAST_WAKE] + BATCH_NS), until)
-    if control[BLOCKED_ROWS]:
-        if len(load.rows) == 1:
-            wait_room(sending.scratch, blocked_socket(sending, load.rows, 0), until - now)
-            control[RETRY_AT] = 0
-            return now_ns(sending.scratch)
-        target = min(target, control[RETRY_AT])
+    if state[BATCHED]:
+        target = min(max(target, state[LAST_WAKE] + BATCH_NS), until)
+    if state[BLOCKED_ROWS]:
+        if state[ALONE]:
+            wait_room(state, blocked_socket(state, state[ROWS]), until - now)
+            state[RETRY_AT] = 0
+            return now_ns(state)
+        target = min(target, state[RETRY_AT])
     if target > now:
-        now = sleep_until(sending.scratch, target)
-    control[LAST_WAKE] = now
+        now = sleep_until(state, target)
+    state[LAST_WAKE] = now
     return now
 
 
-@loop(LOAD, WORD)
-def produce(load: Load, until: int) -> int:
-    """One slice. Returns OVER, FILL or DRAW (for the row in control[WHICH]), or -errno."""
-    control, scratch = load.control, load.sending.scratch
-    now = now_ns(scratch)
+@loop(5)
+def produce(words: I64, state: I64, frame: I64, schedule: I64, draws: I64, until: int) -> int:
+    """One slice. Returns OVER, FILL or DRAW (for the row in state[WHICH]), or -errno."""
+    now = now_ns(state)
     while now < until:
-        if control[BLOCKED_ROWS] and now >= control[RETRY_AT]:
-            code = _retry_blocked(load, now)
+        if state[BLOCKED_ROWS] and now >= state[RETRY_AT]:
+            code = retry_blocked(words, state, frame, now)
             if code < 0:
                 return code
-        k, soonest = _next_due(load)
+        row, soonest = next_due(state, schedule)
         if soonest < 0:
-            control[WHICH] = k
+            state[WHICH] = row
             return FILL
         if soonest <= now:
-            now = _send_due(load, k, now, until)
-        elif control[CLOSED_NOW]:
-            control[WHICH] = _wants_draws(load)
-            if control[WHICH] >= 0:
+            now = send_due(words, state, frame, schedule, row, until)
+        elif state[CLOSED_NOW]:
+            state[WHICH] = wants_draws(state)
+            if state[WHICH]:
                 return DRAW
-            now = _send_closed(load, until)
+            now = send_closed(words, state, frame, draws, until)
             if now == 0:
-                now = _wait(load, now_ns(scratch), soonest, until)
+                now = wait(state, now_ns(state), soonest, until)
         else:
-            now = _wait(load, now, soonest, until)
+            now = wait(state, now, soonest, until)
         if now < 0:
             return now
         if now == 0:
-            now = now_ns(scratch)
+            now = now_ns(state)
     return OVER

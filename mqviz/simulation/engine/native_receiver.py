@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import zmq
 
 from mqviz.simulation.engine import native_cache
+from mqviz.simulation.engine import native_state as at
 from mqviz.simulation.engine.ends import HistogramPlaces, Member
+from mqviz.simulation.engine.native_ends import ReceiveRoom, SendRoom, check, frame_for, row_table
 from mqviz.simulation.engine.receiver import DRAWS, Receivers
 from mqviz.simulation.plan import LoopPlan
 from mqviz.telemetry import clock
@@ -16,15 +17,13 @@ from mqviz.telemetry.histogram import U64
 
 native_cache.ready()  # before numba is imported: it reads then where its cache is
 
-from mqviz.simulation.engine import native_drain_loop as drain_loop  # noqa: E402
-from mqviz.simulation.engine import native_receive as end  # noqa: E402
-from mqviz.simulation.engine import native_service_loop as loop  # noqa: E402
-from mqviz.simulation.engine.native_ends import check, grown, link_members, open_sending  # noqa: E402
-from mqviz.simulation.engine.native_libzmq import EVENT_STRIDE, MAX_EVENTS, new_scratch  # noqa: E402
-from mqviz.simulation.engine.native_message import BUSY  # noqa: E402
+from mqviz.simulation.engine.native_drain_loop import drain  # noqa: E402
+from mqviz.simulation.engine.native_libzmq import EVENT_WORDS  # noqa: E402
+from mqviz.simulation.engine.native_service_loop import DRAW, serve  # noqa: E402
 
 AHEAD = 8
-"""Draws of one instance alone are made for this many times DRAWS messages."""
+"""An instance alone draws for this many times DRAWS messages; of many each draws less."""
+NONE = np.zeros(0, np.int64)
 
 
 class NativeReceivers(Receivers):
@@ -34,134 +33,79 @@ class NativeReceivers(Receivers):
         self, plan: LoopPlan, members: list[Member], words: U64, places: HistogramPlaces, seed: int
     ) -> None:
         super().__init__(plan, members, words, places, seed)
-        rows = np.zeros((len(members), loop.INSTANCE_COLUMNS), np.int64)
-        link_members(rows, members)
-        first = 0
-        for row, member in zip(rows, members, strict=True):
-            row[loop.PLACE] = member.offset
-            row[loop.FIRST_END], row[loop.ENDS] = first, len(member.receivers)
-            first += len(member.receivers)
-        ahead = DRAWS * max(1, min(AHEAD, AHEAD * AHEAD // len(members)))
-        services, sizes, topics = (np.zeros((len(members), ahead), np.int64) for _ in range(3))
-        receiving = self._open_receiving(words, places)
-        self._drain = drain_loop.Drain(receiving, rows[:, loop.PLACE].copy())
-        self._service = loop.Service(
-            receiving=receiving,
-            sending=open_sending(words, members, places),
-            rows=rows,
-            control=np.zeros(loop.CONTROLS, np.int64),
-            services=services,
-            sizes=sizes,
-            topics=topics,
-        )
-        self._service.control[loop.SPIN] = plan.spin
-        for k in range(len(members)):
-            self._draw_services(k)
-            self._draw_outputs(k)
-
-    def _open_receiving(self, words: U64, places: HistogramPlaces) -> end.Receiving:
-        ends = np.zeros((len(self.ends), end.END_COLUMNS), np.int64)
-        for row, receiver in zip(ends, self.ends, strict=True):
-            row[end.SOCKET] = receiver.socket.underlying
-            row[end.DESCRIPTOR] = receiver.socket.getsockopt(zmq.FD)
-            row[end.OFFSET] = receiver.offset
-            row[end.PREFIX] = receiver.prefix
-            row[end.TOPICS] = len(receiver.plan.topics)
-            row[end.MAYBE] = 1  # the rule of ZMQ_FD: read once after registering
-            for first, duration in (
-                (end.TRANSIT, "transit"), (end.SERVICE, "service"),
-                (end.RESPONSE, "response"), (end.END_TO_END, "end_to_end"),
-            ):  # fmt: skip
-                row[first : first + 2] = places.of(receiver.link, duration) or (0, 0)
-        end_of = np.zeros(int(ends[:, end.DESCRIPTOR].max(initial=0)) + 1, np.int64)
-        end_of[ends[:, end.DESCRIPTOR]] = range(len(ends))
-        buffer = np.zeros((int(ends[:, end.PREFIX].max(initial=0)) + end.HEADER_BYTES) // 8, np.int64)
-        events = np.zeros(MAX_EVENTS * EVENT_STRIDE, np.int32)
+        count = len(members)
+        layout = at.Layout()
+        first = layout.section(count * at.RECEIVER_COLUMNS)
+        outs = SendRoom(layout, members)
+        ends = ReceiveRoom(layout, members, EVENT_WORDS)
+        self._state = state = layout.make()
+        self._rows = rows = at.table(state, first, at.RECEIVER_COLUMNS, count)
+        rows[:, at.PLACE] = [member.offset for member in members]
+        outs.write(state, rows, places)
         assert self.poller.epoll is not None, "the native engine runs on Linux"
-        return end.Receiving(
-            words=words.view(np.int64),
-            ends=ends,
-            table=np.zeros(0, np.int64),
-            heard=np.zeros(0, np.int64),
-            run_number=self.ends[0].producer_id(0) >> 16,
-            buffer=buffer,
-            buffer_at=buffer.ctypes.data,
-            epoll=self.poller.epoll.fileno(),
-            events=events,
-            events_at=events.ctypes.data,
-            end_of=end_of,
-            scratch=new_scratch(),
-        )
-
-    def _set_receiving(self, receiving: end.Receiving) -> None:
-        self._drain = self._drain._replace(receiving=receiving)
-        self._service = self._service._replace(receiving=receiving)
+        self._ends = ends.write(state, rows, places, self.poller.epoll.fileno())
+        state[at.ROWS], state[at.ROWS_END] = first, first + rows.size
+        state[at.ALONE] = count == 1
+        state[at.SPIN] = plan.spin
+        state[at.MEASURE_NS] = self.measure_ns
+        self._signed_words = words.view(np.int64)
+        self._frame = frame_for(state, NONE, NONE)
+        self._table = row_table(state, self._ends, self.ends)
+        state[at.DRAWS] = each = DRAWS * max(1, min(AHEAD, AHEAD * AHEAD // count))
+        self._draws = np.zeros(3 * count * each, np.int64)
+        for n, column in enumerate((at.SERVICES, at.EMITTED_SIZES, at.EMITTED_TOPICS)):
+            rows[:, column] = (np.arange(count) + n * count) * each
+        self._draw_all()
 
     def begin(self, at_ns: int, measure_ns: int, until_ns: int | None) -> None:
         super().begin(at_ns, measure_ns, until_ns)
-        self._service = self._service._replace(
-            sending=self._service.sending._replace(measure_ns=measure_ns)
-        )
+        self._state[at.MEASURE_NS] = measure_ns
 
     def rows_changed(self) -> None:
-        ends = self._drain.receiving.ends
-        table: list[int] = []
-        heard = 0
-        for row, receiver in zip(ends, self.ends, strict=True):
-            numbers = {number for number, _ in receiver.rows}
-            lowest = min(numbers, default=0)
-            span = max(numbers) - lowest + 1 if numbers else 0
-            topics = len(receiver.plan.topics)
-            words = [0] * (span * topics)
-            for (number, topic), at in receiver.rows.items():
-                words[(number - lowest) * topics + topic] = at
-            row[end.LOWEST], row[end.SPAN] = lowest, span
-            row[end.TABLE], row[end.HEARD] = len(table), heard
-            table.extend(words)
-            heard += span
-        for k, member in enumerate(self.members):
-            if member.halted:
-                self._service.rows[k, loop.HALTED] = 1
-                ends[[e for e, owner in enumerate(self.owner) if owner == k], end.CLOSED] = 1
-        receiving = self._drain.receiving
-        self._set_receiving(
-            receiving._replace(table=np.array(table, np.int64), heard=np.zeros(heard, np.int64))
-        )
+        self._table = row_table(self._state, self._ends, self.ends)
+        halted = [member.halted for member in self.members]
+        self._rows[:, at.HALTED] = halted
+        self._ends[:, at.SHUT] = [halted[k] for k in self.owner]
 
     def draws_changed(self) -> None:
-        for k in range(len(self.members)):
-            self._draw_services(k)
-            self._draw_outputs(k)
-        self.ask_all()  # the other loop may go on, with its own way of knowing who is ready
+        self._draw_all()
+        self._ask_all()  # the other loop may go on, which knows in its own way who is ready
 
     def resume(self, now_ns: int) -> None:
         super().resume(now_ns)
-        rows = self._service.rows
-        rows[:, loop.PREVIOUS_END] = np.maximum(rows[:, loop.PREVIOUS_END], now_ns)
+        self._rows[:, at.PREVIOUS_END] = np.maximum(self._rows[:, at.PREVIOUS_END], now_ns)
+        self._ask_all()
 
-    def ask_all(self) -> None:
-        self._drain.receiving.ends[:, end.MAYBE] = 1
+    def _ask_all(self) -> None:
+        self._ends[:, at.MAYBE] = 1
+
+    def _draw_all(self) -> None:
+        for k in range(len(self.members)):
+            self._draw_services(k)
+            self._draw_outputs(k)
 
     def _draw_services(self, k: int) -> None:
-        services = self._service.services
-        for first in range(0, services.shape[1], DRAWS):
-            services[k, first : first + DRAWS] = self.draws[k].services()
-        self._service.rows[k, loop.SERVED] = 0
+        row, draws = self._rows[k], self._draws
+        first = int(row[at.SERVICES])
+        for begin in range(first, first + int(self._state[at.DRAWS]), DRAWS):
+            draws[begin : begin + DRAWS] = self.draws[k].services()
+        row[at.SERVED] = 0
 
     def _draw_outputs(self, k: int) -> None:
         if not self.members[k].senders:
             return
-        sizes, topics = self._service.sizes, self._service.topics
-        for first in range(0, sizes.shape[1], DRAWS):
-            sizes[k, first : first + DRAWS] = self.draws[k].sizes()
-            topics[k, first : first + DRAWS] = self.draws[k].topics()
-        self._service.rows[k, loop.EMITTED] = 0
-        self._service = self._service._replace(sending=grown(self._service.sending, sizes[k]))
+        row, draws, each = self._rows[k], self._draws, int(self._state[at.DRAWS])
+        sizes, topics = int(row[at.EMITTED_SIZES]), int(row[at.EMITTED_TOPICS])
+        for n in range(0, each, DRAWS):
+            draws[sizes + n : sizes + n + DRAWS] = self.draws[k].sizes()
+            draws[topics + n : topics + n + DRAWS] = self.draws[k].topics()
+        row[at.EMITTED] = 0
+        self._frame = frame_for(self._state, self._frame, draws[sizes : sizes + each])
 
     @property
     def _one_by_one(self) -> bool:
         serves = any(draws.serves for draws in self.draws) or any(m.senders for m in self.members)
-        return serves or bool(self._service.rows[:, BUSY].any())
+        return serves or bool(self._rows[:, at.BUSY].any())
 
     def slice(self, until_ns: int) -> None:
         if self._one_by_one:
@@ -169,29 +113,27 @@ class NativeReceivers(Receivers):
         elif self.paused:
             time.sleep(max(0, until_ns - clock.now_ns()) / 1e9)
         else:
-            check(drain_loop.drain(self._drain, until_ns), self.plan.node)
+            check(drain(self._signed_words, self._state, self._table, until_ns), self.plan.node)
         self._hear()
 
     def _serve(self, until_ns: int) -> None:
-        control = self._service.control
-        control[loop.PAUSED] = self.paused
+        state = self._state
+        state[at.PAUSED] = self.paused
         while True:
-            code = loop.serve(self._service, until_ns)
-            if code != loop.DRAW:
+            code = serve(self._signed_words, state, self._frame, self._table, self._draws, until_ns)
+            if code != DRAW:
                 check(code, self.plan.node)
                 return
-            k = int(control[loop.WHICH])
-            row = self._service.rows[k]
-            if row[loop.SERVED] >= self._service.services.shape[1]:
+            k = (int(state[at.WHICH]) - int(state[at.ROWS])) // at.RECEIVER_COLUMNS
+            if self._rows[k, at.SERVED] >= state[at.DRAWS]:
                 self._draw_services(k)
-            if row[loop.EMITTED] >= self._service.sizes.shape[1]:
+            if self._rows[k, at.EMITTED] >= state[at.DRAWS]:
                 self._draw_outputs(k)
 
     def _hear(self) -> None:
         """Whose hello has come."""
-        receiving = self._drain.receiving
-        for row, receiver in zip(receiving.ends, self.ends, strict=True):
+        for row, receiver in zip(self._ends, self.ends, strict=True):
             if receiver.awaited:
-                lowest, first = int(row[end.LOWEST]), int(row[end.HEARD])
-                heard = receiving.heard[first : first + int(row[end.SPAN])]
+                lowest, first = int(row[at.LOWEST]), int(row[at.HEARD])
+                heard = self._table[first : first + int(row[at.SPAN])]
                 receiver.awaited.difference_update((lowest + np.flatnonzero(heard)).tolist())

@@ -94,16 +94,23 @@ class Rig:
             members = open_members(self.context, plan, self.schema, self.words, RUN_NUMBER)
             kind = chosen.producers if plan.role == "producer" else chosen.receivers
             self.loops[plan.node] = kind(plan, members, self.words, places, seed)
+        self._plain: list[zmq.Socket[bytes]] = []
         self.threads: list[threading.Thread] = []
         self.stop = threading.Event()
         self.failures: list[BaseException] = []
         self._wire()
 
+    def plain(self, kind: int) -> zmq.Socket[bytes]:
+        """A socket that is closed with the rig."""
+        socket = self.context.socket(kind)
+        socket.setsockopt(zmq.LINGER, 0)
+        self._plain.append(socket)
+        return socket
+
     def raw(self, kind: int, node: str = "a", index: int = 0) -> zmq.Socket[bytes]:
         """A plain socket: connected to the first send end of a node, or bound as producer 0 of `index`."""
-        socket = self.context.socket(kind)
+        socket = self.plain(kind)
         socket.setsockopt(zmq.RCVTIMEO, 10_000)
-        socket.setsockopt(zmq.LINGER, 0)
         if kind == zmq.PUSH:
             port = socket.bind_to_random_port("tcp://127.0.0.1")
             load = self.receivers(node)
@@ -313,7 +320,9 @@ class Rig:
             if not member.halted:
                 for end in (*member.senders, *member.receivers):
                     end.socket.close(0)
-        self.context.destroy(0)
+        for socket in self._plain:
+            socket.close(0)
+        self.context.term()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,195 @@
+"""The feed over real sockets: a server in a thread, viewers as plain WebSocket clients, no browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from mqviz.dashboard.serve import Server
+
+
+@pytest.fixture
+def server(new_host: Any) -> Iterator[Server]:
+    """A page whose lab runs."""
+    made = Server(new_host(), port=0)
+    made.start()
+    assert made.wait_ready(60)
+    yield made
+    made.stop()
+
+
+class Viewer:
+    """A viewer without a browser."""
+
+    def __init__(self, connection: WebSocketClientConnection) -> None:
+        self.connection = connection
+
+    async def until(self, fits: Callable[[Any], bool]) -> Any:
+        """The first message that fits: JSON, or a snapshot's head."""
+        while True:
+            data = await asyncio.wait_for(self.connection.read_message(), 20)
+            if data is None:
+                return None
+            if isinstance(data, bytes):
+                (length,) = struct.unpack_from("<I", data)
+                told = {**msgspec.json.decode(data[4 : 4 + length]), "kind": "snapshot"}
+            else:
+                told = json.loads(data)
+            if fits(told):
+                return told
+
+    async def kind(self, name: str) -> Any:
+        """The next message of a kind."""
+        return await self.until(lambda told: isinstance(told, dict) and told["kind"] == name)
+
+    async def row(self, tier: int = 0) -> Any:
+        """The next row."""
+        return await self.until(lambda told: isinstance(told, list) and told[0] == tier)
+
+    def ask(self, **words: Any) -> None:
+        """Say something."""
+        self.connection.write_message(json.dumps(words))
+
+
+def look(server: Server, work: Callable[[Callable[[], Awaitable[Viewer]]], Awaitable[None]]) -> None:
+    """Run `work` with a function that brings viewers; all leave at the end."""
+
+    async def run() -> None:
+        viewers: list[Viewer] = []
+
+        async def come(origin: str | None = None) -> Viewer:
+            address = server.url.replace("http", "ws") + "feed"
+            request = HTTPRequest(address, headers={"Origin": origin} if origin else {})
+            viewers.append(Viewer(await websocket_connect(request)))
+            return viewers[-1]
+
+        try:
+            await work(come)
+        finally:
+            for viewer in viewers:
+                viewer.connection.close()
+            await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+
+
+@pytest.mark.slow
+def test_a_viewer_is_told_what_runs_then_gets_a_snapshot_and_rows_without_a_gap(server: Server) -> None:
+    async def work(come: Any) -> None:
+        viewer = await come(server.url.rstrip("/"))
+        run = await viewer.kind("run")
+        assert [node["name"] for node in run["nodes"]][:2] == ["orders", "refunds"]
+        await viewer.row()
+        viewer.ask(ask=0, rows=600)
+        snapshot = await viewer.kind("snapshot")
+        rows = [await viewer.row() for _ in range(5)]
+        assert [row[1] for row in rows] == [snapshot["sequence"] + n for n in range(1, 6)]
+        status = await viewer.kind("status")
+        assert status["state"] in ("warm-up", "measure")
+        assert status["viewers"] == 1
+        assert status["figures"]["lost"] == 0
+        assert [node["lives"] for node in status["nodes"]] == ["11", "1", "111", "1", "1", "1"]
+
+    look(server, work)
+
+
+@pytest.mark.slow
+def test_all_viewers_hear_the_same_rows_and_a_hidden_one_none(server: Server) -> None:
+    async def work(come: Any) -> None:
+        one, two, hidden = await come(), await come(), await come()
+        hidden.ask(hidden=True)
+        await hidden.kind("status")
+        first, second = await one.row(), await two.row()
+        while second[1] < first[1]:
+            second = await two.row()
+        while first[1] < second[1]:
+            first = await one.row()
+        assert first == second
+        nothing = await hidden.until(lambda told: isinstance(told, list) or told["kind"] == "status")
+        assert nothing["kind"] == "status"
+        hidden.ask(ask=0, rows=5)
+        assert (await hidden.kind("snapshot"))["rows"] == 5
+        assert await hidden.row()
+
+    look(server, work)
+
+
+@pytest.mark.slow
+def test_another_scenario_is_another_run_for_everybody(server: Server) -> None:
+    async def work(come: Any) -> None:
+        viewer = await come()
+        assert (await viewer.kind("run"))["run"] == 1
+        await asyncio.to_thread(server.host.pick, "hostile")
+        run = await viewer.kind("run")
+        assert run["run"] == 2
+        assert run["nodes"][0]["name"] == "<img src=x onerror=alert(1)>"
+        row = await viewer.row()
+        assert row[2] < 5
+        charts = await AsyncHTTPClient().fetch(server.url + "charts.json?theme=light")
+        assert json.loads(charts.body)["legends"]["backlog"][0]["label"] == "<img src=x onerror=alert(1)>"
+
+    look(server, work)
+
+
+@pytest.mark.slow
+def test_an_event_reaches_the_viewer_and_the_one_who_comes_later(server: Server) -> None:
+    async def work(come: Any) -> None:
+        viewer = await come()
+        await viewer.row()
+        await asyncio.to_thread(server.host.lab.kill, "pricing", 1)
+        told = await viewer.until(
+            lambda told: (
+                isinstance(told, dict) and told["kind"] == "marks" and told["marks"][-1]["kind"] == "event"
+            )
+        )
+        assert told["marks"][-1]["text"] == "kill pricing.1"
+        late = await come()
+        assert (await late.kind("run"))["marks"][-1] == told["marks"][-1]
+
+    look(server, work)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "http://evil.example:5006", "null", "http://127.0.0.1:1"]
+)
+def test_a_page_of_another_origin_is_refused(server: Server, origin: str) -> None:
+    async def work(come: Any) -> None:
+        with pytest.raises(HTTPClientError) as caught:
+            await come(origin)
+        assert caught.value.code == 403
+
+    look(server, work)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", ["", "{", "[]", '{"ask": "0"}', '{"ask": 1e400}', '"' + "x" * 100_000, "\x00", '{"hidden": 7}']
+)
+def test_a_viewer_that_talks_nonsense_is_let_go_and_nobody_else_notices(server: Server, words: str) -> None:
+    async def work(come: Any) -> None:
+        other, viewer = await come(), await come()
+        viewer.connection.write_message(words)
+        assert await viewer.until(lambda told: False) is None
+        assert await other.row()
+
+    look(server, work)
+
+
+@pytest.mark.slow
+def test_an_ask_for_what_is_not_there_gets_what_there_is(server: Server) -> None:
+    async def work(come: Any) -> None:
+        viewer = await come()
+        await viewer.row()
+        viewer.ask(ask=99, rows=10**9)
+        assert (await viewer.kind("snapshot"))["tier"] == 0
+
+    look(server, work)
