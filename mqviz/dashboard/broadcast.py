@@ -186,7 +186,7 @@ class Viewer(WebSocketHandler):
         """An ask; anything else ends the connection."""
         try:
             asked = _asks.decode(text)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):
             self.close(1003)
             return
         self.hidden = asked.hidden

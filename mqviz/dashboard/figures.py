@@ -9,7 +9,7 @@ import numpy as np
 
 from mqviz.charts.rates import F64, per_second
 from mqviz.dashboard.feed import END
-from mqviz.telemetry.columns import CAUSES, UNRESOLVED, WHOLE
+from mqviz.telemetry.columns import BY_DESIGN, CAUSES, UNRESOLVED, WHOLE
 from mqviz.telemetry.histogram import BINS, HIGH_NS, I64, Histogram
 from mqviz.telemetry.store import Store
 from mqviz.telemetry.tiers import Rows
@@ -84,9 +84,10 @@ def losses(store: Store) -> dict[str, Any]:
                 unresolved += count
                 continue
             causes[cause] = causes.get(cause, 0) + count
-            if count and (worst is None or count > worst["count"]):
+            if cause not in BY_DESIGN and count and (worst is None or count > worst["count"]):
                 worst = {"cause": cause, "link": f"{link.source} → {link.target}", "count": count}
-    return {"lost": sum(causes.values()), "causes": causes, "unresolved": unresolved, "worst": worst}
+    lost = sum(count for cause, count in causes.items() if cause not in BY_DESIGN)
+    return {"lost": lost, "causes": causes, "unresolved": unresolved, "worst": worst}
 
 
 def nodes(store: Store, instances: Iterable[Any]) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ def strip(state: str, figures: dict[str, Any] | None, instances: Iterable[Instan
 
 
 def _cell(label: str, value: str, unit: str, note: str, *, wrong: bool = False) -> str:
-    shown = "" if value == DASH else f"<small>{THIN}{unit}</small>" if unit else ""
+    shown = "" if value == DASH else f"<small>{unit}</small>" if unit else ""
     kind = ' class="wrong"' if wrong else ""
     return f"<section{kind}><h4>{label}</h4><strong>{value}{shown}</strong><p>{escape(note)}</p></section>"
 

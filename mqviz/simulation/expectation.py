@@ -2,6 +2,7 @@
 
     durations   response lateness blocked transit service end_to_end, with .p50 .p90 .p99 .p99.9 .mean .max
     counts      due published sent unsent received in_flight foreign bytes, lost or lost.CAUSE
+                (plain `lost`: without no-subscriber and conflated, which a filter or option asks for)
     rates       offered_rate achieved_rate throughput
     backlog     backlog.mean .max .end, in messages
 

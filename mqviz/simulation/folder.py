@@ -114,7 +114,7 @@ def read(folder: Path) -> dict[str, Any]:
         content = msgspec.json.decode((folder / "run.json").read_bytes())
     except FileNotFoundError as error:
         raise RecordingError(f"{folder} is not a run folder: it has no run.json") from error
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordingError(f"{folder}/run.json cannot be read: {error}") from error
     if not isinstance(content, dict) or "format" not in content:
         raise RecordingError(f"{folder}/run.json is not from mqviz")

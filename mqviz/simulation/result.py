@@ -15,6 +15,7 @@ import numpy as np
 from mqviz.checks import verdict
 from mqviz.checks.percentiles import Figures, figures
 from mqviz.simulation.scenario import Expect, Scenario
+from mqviz.telemetry.columns import BY_DESIGN, CAUSES, UNRESOLVED
 from mqviz.telemetry.ledger import LinkTotals
 from mqviz.telemetry.store import Store
 from mqviz.telemetry.tiers import Rows
@@ -181,7 +182,8 @@ def metric(link: str | None, name: str, found: dict[str, Any]) -> float | None:
         known = [v for v in values if v is not None]
         return max(known) if known and len(known) == len(values) else None
     if head == "lost":
-        return float(sum(b["lost"][rest] if rest else sum(b["lost"].values()) for b in blocks))
+        causes = [rest] if rest else [cause for cause in (*CAUSES, UNRESOLVED) if cause not in BY_DESIGN]
+        return float(sum(b["lost"][cause] for b in blocks for cause in causes))
     if head == "backlog":
         values = [_number(block["backlog"].get(rest or "max")) for block in blocks]
         return None if None in values else float(sum(v for v in values if v is not None))

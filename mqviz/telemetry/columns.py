@@ -26,6 +26,8 @@ CAUSES = (
     "network",
 )
 """Proven causes of a loss, in the order they are shown."""
+BY_DESIGN = ("no-subscriber", "conflated")
+"""Causes that a filter or an option asks for: in the books, but no reason for alarm."""
 UNRESOLVED = "unresolved"
 """In flight or lost, not known yet; stands after the proven causes."""
 

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from mqviz.telemetry import probe
-from mqviz.telemetry.columns import UNRESOLVED
+from mqviz.telemetry.columns import BY_DESIGN, UNRESOLVED
 from mqviz.telemetry.delivery import Books, losses
 from mqviz.telemetry.histogram import I64, U64
 from mqviz.telemetry.pub_sub import PubSub
@@ -43,6 +43,11 @@ class LinkTotals(msgspec.Struct, frozen=True, kw_only=True):
     def proven(self) -> int:
         """All that is known lost."""
         return sum(self.lost.values()) - self.lost[UNRESOLVED]
+
+    @property
+    def alarming(self) -> int:
+        """What is known lost and nobody asked for."""
+        return self.proven - sum(self.lost[cause] for cause in BY_DESIGN)
 
 
 class LinkLedger:

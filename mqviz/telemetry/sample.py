@@ -72,4 +72,7 @@ def encode(record: Report | Mark) -> bytes:
 
 def decode(data: bytes | memoryview) -> Report | Mark:
     """From the wire or a recording. Raises msgspec.DecodeError for anything else."""
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:  # msgspec lets these two through
+        raise msgspec.DecodeError(str(error)) from error

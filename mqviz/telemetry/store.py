@@ -244,7 +244,7 @@ class Store:
             values += [totals.in_flight, totals.lost[UNRESOLVED], totals.blocked]
             for duration in LINK_DURATIONS:
                 values += percentiles(bins.of(self._spectrum.key(name, duration)), percents)
-            received, lost = received + totals.received, lost + totals.proven
+            received, lost = received + totals.received, lost + totals.alarming
             backlog += totals.in_flight
         for node in self.topology.nodes:
             fields = self._ledger.node(node.name)
