@@ -21,6 +21,7 @@ from typing import TypeVar
 import msgspec
 import psutil
 import zmq
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +30,8 @@ RESULTS = ROOT / "build" / "benchmarks.json"
 PACKAGES = ("mqviz", "pyzmq", "numpy", "numba", "bokeh", "panel", "tornado")
 LOOK_S = 0.5
 """How long to look at what else the machine does before a benchmark begins."""
+WIDTH = 110
+"""Of the tables where nobody says how wide it may be."""
 
 T = TypeVar("T")
 
@@ -73,6 +76,11 @@ class Figure(msgspec.Struct, frozen=True):
     def met(self) -> bool | None:
         """Whether the target is reached; None without one."""
         return None if self.target is None else self.target.met(self.median)
+
+    @property
+    def wanted(self) -> str:
+        """The target as people read it."""
+        return "" if self.target is None else f"{self.target.sign} {show(self.target.value, self.unit)}"
 
     @property
     def shown(self) -> str:
@@ -128,7 +136,8 @@ def run(name: str, title: str, measure: Callable[[Options], Iterable[Figure]]) -
         name, title, options.quick, options.rounds, started, seconds, load, round(busy, 2),
         machine(), versions(), figures,
     )  # fmt: skip
-    print_tables(part, Console(file=sys.stderr if given.json == "-" else sys.stdout))
+    out = sys.stderr if given.json == "-" else sys.stdout
+    print_tables(part, Console(file=out, width=None if out.isatty() else WIDTH))
     if given.json == "-":
         print(msgspec.json.format(encode(part)).decode())
     else:
@@ -231,17 +240,22 @@ def print_tables(part: Part, console: Console) -> None:
     """Medians; those with a target in green or red."""
     for name, rows in tables(part).items():
         heads = columns(rows)
-        table = Table(title=name, title_justify="left", title_style="bold", pad_edge=False)
-        table.add_column("")
+        table = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
+        table.add_column("", no_wrap=True)
         for head in heads:
             table.add_column(head, justify="right")
         for row, cells in rows.items():
             table.add_row(row, *(_cell(cells.get(head)) for head in heads))
         console.print(table)
     console.print(
-        f"medians of {part.rounds} rounds in {part.seconds:.0f} s, load average {part.load_average[0]:.1f}, "
-        f"{part.busy_cores:.1f} cores busy before"
+        f"medians of {rounds(part)} in {part.seconds:.0f} s; before: load average {part.load_average[0]:.1f}, "
+        f"{part.busy_cores:.1f} cores busy"
     )
+
+
+def rounds(part: Part) -> str:
+    """How many, in words."""
+    return f"{part.rounds} round{'s' if part.rounds > 1 else ''}"
 
 
 def _cell(figure: Figure | None) -> str:
@@ -249,5 +263,4 @@ def _cell(figure: Figure | None) -> str:
         return ""
     if figure.target is None:
         return figure.shown
-    wanted = f"{figure.target.sign} {show(figure.target.value, figure.unit)}"
-    return f"[{'green' if figure.met else 'red'}]{figure.shown}[/] ({wanted})"
+    return f"[{'green' if figure.met else 'red'}]{figure.shown}[/]\n[dim]{figure.wanted}[/]"

@@ -96,7 +96,7 @@ class BareSender:
         send, payload, most = self._socket.send, b"x" * self._case.size, self._case.most
         messages = 0
         end = time.monotonic() + seconds
-        while time.monotonic() < end and messages < most:
+        while not messages or (time.monotonic() < end and messages < most):
             for _ in range(CHUNK):
                 send(payload)
             messages += CHUNK
@@ -201,8 +201,8 @@ class EngineSender(EngineEnd):
         began = clock.now_ns()
         until = began + int(seconds * 1e9)
         self.load.begin(began, 0, None)
-        while (now := clock.now_ns()) < until and self._messages < self._case.most:
-            self.load.slice(min(now + READING_NS, until))
+        while not self._messages or (clock.now_ns() < until and self._messages < self._case.most):
+            self.load.slice(clock.now_ns() + READING_NS)
         self.load.finish(clock.now_ns())
         self.load.settle(clock.now_ns())
         return Sent(self._messages)
@@ -258,14 +258,17 @@ class EngineReceiver(EngineEnd):
 
 def timed(slice_: Callable[[], int], total: Total) -> Received:
     """Run slices, each of which tells how many have come so far, until all have; the rate while they came."""
+    began_ns = clock.now_ns()
     readings: list[tuple[int, int]] = []
     while True:
         count = slice_()
         wanted = total()
-        if count and (count != wanted or len(readings) < 2):
-            # the slice in which the last one comes goes on without messages, so its end tells no rate
-            readings.append((clock.now_ns(), count))
         if count == wanted:
             break
+        if count:
+            readings.append((clock.now_ns(), count))
+    # the slice in which the last one comes goes on without messages, so its end tells no rate if others can
+    if len(readings) < 2:
+        readings = [(began_ns, 0), (clock.now_ns(), count)]
     (first_ns, first), (last_ns, last) = readings[0], readings[-1]
-    return Received(count, (last - first) * 1e9 / max(last_ns - first_ns, 1))
+    return Received(count, (last - first) * 1e9 / (last_ns - first_ns))

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import zmq
 from _ends import READING_NS, Case, Received, Sent, Total, timed
 
 from mqviz.channels import zeromq
 from mqviz.channels.message import HEADER_BYTES
 from mqviz.simulation.engine import native_cache
+from mqviz.simulation.engine.native_state import Layout
 from mqviz.simulation.engine.producer import payload
 from mqviz.telemetry import clock
+from mqviz.telemetry.histogram import I64
 
 native_cache.ready()  # before numba is imported: it reads then where its cache is
 
 from mqviz.simulation.engine.native_libzmq import (  # noqa: E402
     AGAIN,
     DONTWAIT,
-    WORD,
-    Scratch,
-    compiled_type,
     loop,
-    new_scratch,
     now_ns,
     wait_readable,
     wait_room,
@@ -36,58 +34,61 @@ from mqviz.simulation.engine.native_libzmq import (  # noqa: E402
 LOOK = 64
 """Messages between two looks at the clock."""
 
-
-class Wire(NamedTuple):
-    """A socket and what its loop needs."""
-
-    socket: int
-    descriptor: int  # its ZMQ_FD
-    frame_at: int  # address of what is sent, or received into
-    scratch: Scratch
+_layout = Layout()
+WIRE = _layout.section(4)  # after the head that all native loops have
+SOCKET, DESCRIPTOR, FRAME_AT, SIZE = range(WIRE, WIRE + 4)
 
 
-WIRE = compiled_type(Wire)
-
-
-@loop(WIRE, WORD, WORD)
-def send(wire: Wire, size: int, until: int) -> int:
+@loop(1)
+def send(state: I64, until: int) -> int:
     """One slice. Returns how many were sent, or -errno."""
+    socket, frame_at, size = state[SOCKET], state[FRAME_AT], state[SIZE]
     count = 0
-    now = now_ns(wire.scratch)
+    now = now_ns(state)
     while now < until:
         for _ in range(LOOK):
-            if zmq_send(wire.socket, wire.frame_at, size, DONTWAIT) >= 0:
+            if zmq_send(socket, frame_at, size, DONTWAIT) >= 0:
                 count += 1
                 continue
             errno = zmq_errno()
             if errno != AGAIN:
                 return -errno
-            now = now_ns(wire.scratch)
+            now = now_ns(state)
             if now >= until:
                 return count
-            wait_room(wire.scratch, wire.socket, until - now)
-        now = now_ns(wire.scratch)
+            wait_room(state, socket, until - now)
+        now = now_ns(state)
     return count
 
 
-@loop(WIRE, WORD)
-def receive(wire: Wire, until: int) -> int:
+@loop(1)
+def receive(state: I64, until: int) -> int:
     """One slice. Returns how many came, hellos (which are empty) not counted, or -errno."""
+    socket, frame_at, size = state[SOCKET], state[FRAME_AT], state[SIZE]
     count = 0
-    now = now_ns(wire.scratch)
+    now = now_ns(state)
     while now < until:
         for _ in range(LOOK):
-            size = zmq_recv(wire.socket, wire.frame_at, HEADER_BYTES, DONTWAIT)
-            if size > 0:
+            got = zmq_recv(socket, frame_at, size, DONTWAIT)
+            if got > 0:
                 count += 1
-            elif size < 0:
+            elif got < 0:
                 errno = zmq_errno()
                 if errno != AGAIN:
                     return -errno
-                wait_readable(wire.scratch, wire.descriptor, until - now)
+                wait_readable(state, state[DESCRIPTOR], until - now)
                 break
-        now = now_ns(wire.scratch)
+        now = now_ns(state)
     return count
+
+
+def wire(socket: zeromq.Socket, frame: npt.NDArray[np.uint8]) -> I64:
+    """The state of a loop for one socket."""
+    state = _layout.make()
+    state[SOCKET] = socket.underlying
+    state[DESCRIPTOR] = socket.getsockopt(zmq.FD)
+    state[FRAME_AT], state[SIZE] = frame.ctypes.data, len(frame)
+    return state
 
 
 class UninstrumentedSender:
@@ -100,7 +101,7 @@ class UninstrumentedSender:
             self._context, case.pattern, case.bind(folder), hwm=case.hwm
         )
         self._frame = payload(case.size)
-        self._wire = Wire(self._socket.underlying, 0, self._frame.ctypes.data, new_scratch())
+        self._state = wire(self._socket, self._frame)
 
     def hello(self) -> None:
         """One, where there is room."""
@@ -113,8 +114,8 @@ class UninstrumentedSender:
         """For so long."""
         messages = 0
         until = clock.now_ns() + int(seconds * 1e9)
-        while (now := clock.now_ns()) < until and messages < self._case.most:
-            messages += checked(send(self._wire, self._case.size, min(now + READING_NS, until)))
+        while not messages or (clock.now_ns() < until and messages < self._case.most):
+            messages += checked(send(self._state, clock.now_ns() + READING_NS))
         return Sent(messages)
 
     def close(self) -> None:
@@ -130,10 +131,8 @@ class UninstrumentedReceiver:
         self._context: zeromq.Context = zmq.Context()
         self._socket = zeromq.open_receiver(self._context, case.pattern, hwm=case.hwm)
         self._socket.connect(endpoint)
-        self._frame = np.zeros(HEADER_BYTES, np.uint8)
-        self._wire = Wire(
-            self._socket.underlying, self._socket.getsockopt(zmq.FD), self._frame.ctypes.data, new_scratch()
-        )
+        self._frame = np.zeros(HEADER_BYTES, np.uint8)  # the engine too reads no more of a message
+        self._state = wire(self._socket, self._frame)
         self._count = 0
 
     def hear(self) -> bool:
@@ -141,7 +140,7 @@ class UninstrumentedReceiver:
         return bool(self._socket.poll(10)) and self._socket.recv() == b""
 
     def _slice(self) -> int:
-        self._count += checked(receive(self._wire, clock.now_ns() + READING_NS))
+        self._count += checked(receive(self._state, clock.now_ns() + READING_NS))
         return self._count
 
     def receive(self, total: Total) -> Received:

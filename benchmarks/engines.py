@@ -22,9 +22,9 @@ VARIANTS = ("pyzmq", "native", "uninstrumented", "python")
 PLAIN = ("pyzmq", "python")
 """Those of the processes without numba."""
 RATIOS = (
-    ("native : pyzmq", "native", "pyzmq"),
-    ("native : uninstrumented", "native", "uninstrumented"),
-    ("Python : pyzmq", "python", "pyzmq"),
+    ("native ÷ pyzmq", "native", "pyzmq"),
+    ("native ÷ uninstrumented", "native", "uninstrumented"),
+    ("Python ÷ pyzmq", "python", "pyzmq"),
 )
 HEADS = {"pyzmq": "bare pyzmq", "native": "native", "uninstrumented": "uninstrumented", "python": "Python"}
 SECONDS = 0.4
@@ -37,8 +37,8 @@ def target(ratio: str, pattern: str, transport: str, size: str) -> Target | None
         return None
     if size == "64 B":
         many = 4.0 if pattern == "push-pull" else 2.0
-        return at_least({"native : pyzmq": many, "native : uninstrumented": 0.95, "Python : pyzmq": 0.6}[ratio])
-    return at_least(0.85) if size == "1 KiB" and ratio == "Python : pyzmq" else None
+        return at_least({"native ÷ pyzmq": many, "native ÷ uninstrumented": 0.95, "Python ÷ pyzmq": 0.6}[ratio])
+    return at_least(0.85) if size == "1 KiB" and ratio == "Python ÷ pyzmq" else None
 
 
 def measure(options: Options) -> Iterator[Figure]:

@@ -252,5 +252,5 @@ def load(path: str | Path) -> Run:
     """Open a run folder. Raises RecordingError for one that cannot be read."""
     folder = Path(path)
     content = run_folder.read(folder)
-    scenario = run_folder.scenario_of(content)
+    scenario = run_folder.scenario_of(folder, content)
     return Run(replay_into_store(folder), scenario, content["engine"], content["state"], folder)

@@ -52,7 +52,10 @@ def origin_ns(marks: Iterable[Mark]) -> int | None:
 
 
 def legends(topology: Topology, palette: Palette) -> dict[str, list[dict[str, Any]]]:
-    """What an HTML legend shows: per chart the label, colour and column of each line, and its unit."""
+    """What an HTML legend shows: per chart the label, colour and column of each line, and its unit.
+
+    A cause of losses that is by design has no line: its column is None.
+    """
     lines = [(place, line.label, line.colour(palette)) for place, line in enumerate(series(topology))]
     return {
         throughput.NAME: [
@@ -68,7 +71,12 @@ def legends(topology: Topology, palette: Palette) -> dict[str, list[dict[str, An
             for (name, label), colour in zip(latency.PERCENTILES, latency.colours(palette), strict=True)
         ],
         losses.NAME: [
-            {"label": cause, "colour": colour, "column": lost_field(cause), "unit": "/s"}
-            for cause, colour in zip(CAUSES, palette.causes, strict=True)
+            {
+                "label": cause,
+                "colour": losses.colour(cause, palette) if cause in losses.ALARMING else palette.line,
+                "column": lost_field(cause) if cause in losses.ALARMING else None,
+                "unit": "/s",
+            }
+            for cause in CAUSES
         ],
     }

@@ -21,7 +21,7 @@ class Palette:
     warn: str
     bad: str
     series: tuple[str, ...]  # by the order of the links in the scenario
-    causes: tuple[str, ...]  # by the order of LOSS_CAUSES in losses.py
+    causes: tuple[str, ...]  # by the order of the causes in the books
 
 
 DARK = Palette(

@@ -6,7 +6,8 @@ import msgspec
 
 from mqviz.telemetry.histogram import Histogram
 
-PERCENTS = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
+PERMILLE = {"p50": 500, "p90": 900, "p99": 990, "p99.9": 999}
+"""Whole numbers: 99.9 is no binary fraction, and the 9,990th of 10,000 would be missed."""
 BEHIND = 10
 """Samples that must lie at or above a percentile for it to be told."""
 
@@ -38,11 +39,11 @@ def figures(histogram: Histogram, censored: int = 0, censored_ns: int | None = N
     total = count + censored
     found: dict[str, int | None] = {}
     at_least: dict[str, int] = {}
-    for name, percent in PERCENTS.items():
+    for name, permille in PERMILLE.items():
         found[name] = None
-        if total * (100 - percent) / 100 < BEHIND:
+        if total * (1000 - permille) < BEHIND * 1000:
             continue
-        rank = percent / 100 * total
+        rank = -(-permille * total // 1000)
         if rank <= count:
             found[name] = histogram.percentile(100 * rank / count)
         else:

@@ -48,7 +48,7 @@ class Card:
         self._inbox = ColumnDataSource(name="mq:inbox")
         self._inbox.js_on_change("tags", _script("card_inbox.js", **_targets(figures, shared)))
         self._first = next(iter(figures.values()))
-        self._first.js_on_change("inner_width", _script("card_theme.js", inbox=self._inbox, pairs=_pairs()))
+        self._first.js_on_change("inner_width", _script("card_start.js", inbox=self._inbox, pairs=_pairs()))
         self.tell("", "", {})
 
     @property
@@ -61,9 +61,10 @@ class Card:
         texts = {self._header: header, self._strip: figures}
         for name, div in self._heads.items():
             chart, legend = board.CHARTS[name], self._legends[name]
+            numbers = causes if name == losses.NAME else {}
             if name == losses.NAME:
-                legend = [{**item, "count": causes[item["label"]]} for item in legend if causes.get(item["label"])]
-            texts[div] = _head(chart.TITLE, chart.HINT, legend)
+                legend = [item for item in legend if causes.get(item["label"])]
+            texts[div] = _head(chart.TITLE, chart.HINT, legend, numbers)
         for div, text in texts.items():
             # an assignment is an event, even of the same text
             if div.text != text:
@@ -89,8 +90,8 @@ def _targets(figures: dict[str, figure], shared: Shared) -> dict[str, Any]:
 
 def _pairs() -> dict[str, str]:
     """Each colour of the light theme and what it is in the dark one."""
-    light = (*LIGHT.series, *LIGHT.causes, LIGHT.dim, LIGHT.warn)
-    dark = (*DARK.series, *DARK.causes, DARK.dim, DARK.warn)
+    light = (*LIGHT.series, *LIGHT.causes, LIGHT.dim, LIGHT.warn, LIGHT.line)
+    dark = (*DARK.series, *DARK.causes, DARK.dim, DARK.warn, DARK.line)
     return dict(zip(light, dark, strict=True))
 
 
@@ -102,12 +103,12 @@ def _text(sheet: InlineStyleSheet) -> Div:
     return Div(sizing_mode="stretch_width", disable_math=True, stylesheets=[sheet], margin=(0, 5, 0, 5))
 
 
-def _head(title: str, hint: str, legend: list[dict[str, Any]]) -> str:
+def _head(title: str, hint: str, legend: list[dict[str, Any]], causes: dict[str, int]) -> str:
     """Title and legend of a chart; the theme's script gives the colour variables other values in the dark."""
     entries = []
     for item in legend:
-        colour = item["colour"]
-        number = f" <b>{strip.count(item['count'])}</b>" if "count" in item else ""
+        colour, label = item["colour"], item["label"]
         swatch = f'<i style="background:var(--mq-{colour[1:]},{colour})"></i>'
-        entries.append(f"<span>{swatch}{escape(item['label'])}{number}</span>")
+        number = f" <b>{strip.count(causes[label])}</b>" if label in causes else ""
+        entries.append(f"<span>{swatch}{escape(label)}{number}{'' if item['column'] else ' by design'}</span>")
     return f"<h3>{title} <small>{hint}</small></h3><nav>{''.join(entries)}</nav>"

@@ -33,6 +33,8 @@ class Server:
         self._end: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
+        self.page: Any = None
+        """The application behind the address, once it is built."""
         self._answering = threading.Event()
         self._ready = threading.Event()
 
@@ -72,24 +74,23 @@ class Server:
         http.add_socket(self._socket)
         self._answering.set()
         self._in_thread(self.host.start, "mqviz-lab-start")
-        page: list[Any] = []
-        self._in_thread(lambda: self._build(front, page), "mqviz-page-build")
+        self._in_thread(lambda: self._build(front), "mqviz-page-build")
         try:
             await self._end.wait()
         finally:
             closing = self._loop.run_in_executor(None, self.host.close)
             http.stop()
-            if page:
-                page[0].stop()
+            if self.page is not None:
+                self.page.stop()
             await http.close_all_connections()
             await closing
 
-    def _build(self, front: Front, page: list[Any]) -> None:
+    def _build(self, front: Front) -> None:
         """The slow part, beside the loop: Panel takes seconds to import."""
         try:
             from mqviz.dashboard.app import Page
 
-            page.append(Page(self.host, origins(self.address, self.port)))
+            page = Page(self.host, origins(self.address, self.port))
         except BaseException as error:
             self._failure = error
         loop, end = self._loop, self._end
@@ -100,8 +101,9 @@ class Server:
             if self._failure is not None:
                 end.set()
             else:
-                page[0].start()
-                front.hand_over(page[0].application)
+                page.start()
+                self.page = page
+                front.hand_over(page.application)
             self._ready.set()
 
         with contextlib.suppress(RuntimeError):

@@ -37,7 +37,9 @@ class View(pn.pane.Bokeh):  # type: ignore[misc]
 
     def bundle(self) -> Bundle:
         """What the cell shows."""
-        data, metadata = self._repr_mimebundle_()
+        # without it Panel would show an output of its own beside this one, for what callbacks print
+        with pn.config.set(console_output="disable"):
+            data, metadata = self._repr_mimebundle_()
         (self._ref,) = self._models
         return data, metadata
 

@@ -6,9 +6,11 @@ import math
 from typing import NamedTuple
 
 from mqviz.charts import backlog, board, losses
+from mqviz.charts.rates import LEAD_ROWS
 from mqviz.dashboard.feed import END
 from mqviz.telemetry.sample import Mark
-from mqviz.telemetry.store import Rows, Store
+from mqviz.telemetry.store import Store
+from mqviz.telemetry.tiers import Rows
 
 SPAN_S = 60.0
 """What is shown while load flows; in the end it is the whole run."""
@@ -53,15 +55,15 @@ class Window:
         """What came since the last call."""
         self._read_marks()
         known = self._cursor
-        # and the row before: rates are differences
-        rows, self._cursor = self.store.since(max(known - 1, 0))
+        # and those before: rates are differences
+        rows, self._cursor = self.store.since(max(known - LEAD_ROWS, 0))
         events, self._told = self._events[self._told :], len(self._events)
         return self._piece(rows, known, events)
 
     def last(self) -> Piece:
         """The last minute of what `read` has given."""
         first = max(self._cursor - MOST_ROWS, 0)
-        rows = self.store.since(max(first - 1, 0))[0]
+        rows = self.store.since(max(first - LEAD_ROWS, 0))[0]
         return self._piece(rows, first, self._events[: self._told], before=self._cursor)
 
     def whole(self) -> Piece:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from mqviz.errors import CannotRun, RecordingError
+from mqviz.errors import CannotRun, RecordingError, ScenarioError
 from mqviz.simulation.scenario import Scenario, loads, to_toml
 from mqviz.version import __version__
 
@@ -21,6 +21,7 @@ RUNS = "mqviz-runs"
 KEPT = 20
 KEPT_BYTES = 1 << 30
 FORMAT = 1
+NEEDED = ("state", "engine", "scenario_toml")
 
 
 def create(scenario: Scenario, out: Path | None, base: Path | None = None) -> Path:
@@ -116,16 +117,22 @@ def read(folder: Path) -> dict[str, Any]:
         raise RecordingError(f"{folder} is not a run folder: it has no run.json") from error
     except (OSError, ValueError, RecursionError) as error:
         raise RecordingError(f"{folder}/run.json cannot be read: {error}") from error
-    if not isinstance(content, dict) or "format" not in content:
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
         raise RecordingError(f"{folder}/run.json is not from mqviz")
     if content["format"] > FORMAT:
         raise RecordingError(
             f"{folder} was written by a newer mqviz (format {content['format']}, this one reads {FORMAT}); "
             "upgrade mqviz to open it"
         )
+    lacking = [key for key in NEEDED if not isinstance(content.get(key), str)]
+    if lacking:
+        raise RecordingError(f"{folder}/run.json lacks {', '.join(lacking)}")
     return content
 
 
-def scenario_of(content: dict[str, Any]) -> Scenario:
-    """The scenario that a run.json holds."""
-    return loads(content["scenario_toml"], here=False)
+def scenario_of(folder: Path, content: dict[str, Any]) -> Scenario:
+    """The scenario that a run.json holds; it need not be one that this machine could run."""
+    try:
+        return loads(content["scenario_toml"], here=False)
+    except ScenarioError as error:
+        raise RecordingError(f"the scenario in {folder}/run.json cannot be read: {error}") from error

@@ -41,15 +41,15 @@ def document(store: Store, scenario: Scenario, engine: str, state: str = "ended"
             "achieved_rate": window.rate(link.name, "published"),
             "throughput": window.rate(link.name, "received"),
             **counts(totals),
+            "published": totals.published,
             "bytes": totals.received_bytes,
             "backlog": window.backlog(link.name, totals),
             "latency_ns": {name: told(found) for name, found in durations.items()},
         }
         if link.pattern == "pub-sub":
-            block["published"] = totals.published
             block["per_subscriber"] = {
                 name: {**counts(one), "due": one.sent, "bytes": one.received_bytes}
-                for name, one in store.subscribers(link.name).items()
+                for name, one in sorted(store.subscribers(link.name).items(), key=_index)
             }
         links[link.name] = block
         findings += verdict.lateness(link.name, durations["lateness"], durations["response"])
@@ -77,6 +77,10 @@ def document(store: Store, scenario: Scenario, engine: str, state: str = "ended"
     }
     found["expectations"] = [expectation(expect, found) for expect in scenario.expects]
     return found
+
+
+def _index(subscriber: tuple[str, LinkTotals]) -> int:
+    return int(subscriber[0].rpartition(".")[2])
 
 
 def counts(totals: LinkTotals) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from bokeh.models.expressions import Stack
 
 from mqviz.charts import board
 from mqviz.charts.theme import DARK, LIGHT, PALETTES
+from mqviz.telemetry.columns import CAUSES
 from mqviz.telemetry.sample import Mark
 
 
@@ -96,7 +97,15 @@ def test_legend_columns_are_columns_of_their_charts(lab: Any) -> None:
     rows, _ = lab.store.since(0)
     filled = board.columns(rows, lab.shape)
     for name, items in board.legends(lab.shape, LIGHT).items():
-        assert {item["column"] for item in items} <= set(filled[name])
+        assert {item["column"] for item in items} - {None} == {
+            column for column in filled[name] if not column.startswith("offered")
+        }
+
+
+def test_what_is_lost_by_design_is_in_the_legend_and_not_drawn(lab: Any) -> None:
+    items = {item["label"]: item["column"] for item in board.legends(lab.shape, DARK)["losses"]}
+    assert [label for label, column in items.items() if column is None] == ["no-subscriber", "conflated"]
+    assert list(items) == list(CAUSES)
 
 
 def test_a_legend_of_bokeh_stands_below_the_plot_and_only_when_asked_for(lab: Any) -> None:

@@ -23,9 +23,15 @@ def _load() -> ModuleType:
     return sys.modules[name]
 
 
+@pytest.fixture(scope="session")
+def load_fakes() -> Callable[[], ModuleType]:
+    """Loads the module beside this one; tests are no package that could import it."""
+    return _load
+
+
 @pytest.fixture
 def fakes() -> ModuleType:
-    """The module beside this one; tests are no package that could import it."""
+    """The module with the fake lab."""
     return _load()
 
 

@@ -38,7 +38,7 @@ def read(url: str) -> str:
 
 
 def test_a_skeleton_answers_before_the_page_is_there(new_host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Server, "_build", lambda self, front, page: None)
+    monkeypatch.setattr(Server, "_build", lambda self, front: None)
     server = Server(new_host(live=False), port=0)
     server.start()
     try:

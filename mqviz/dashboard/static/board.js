@@ -112,7 +112,8 @@ export class Board {
           // only causes that there were; the number is the total, as a rate is nearly always 0
           const total = this.totals?.[item.label] ?? 0
           item.entry.hidden = !total
-          say(item.value, this.cursor === null ? count(total) : legendValue("/s", value))
+          const told = item.column ? count(total) : `${count(total)} by design`
+          say(item.value, this.cursor === null || !item.column ? told : legendValue("/s", value))
         }
       }
       say(cell.at, this.cursor === null ? "" : clock(this.cursor))

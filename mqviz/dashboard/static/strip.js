@@ -10,7 +10,6 @@ const FIGURES = [
   ["alive", "Instances alive", null],
 ]
 const SPARK_S = 60
-const BY_DESIGN = ["no-subscriber", "conflated"]  // counted like any loss, but no reason for alarm
 const WIDE = 100, HIGH = 34
 
 export class Strip {
@@ -52,8 +51,7 @@ export class Strip {
     this.set("p99", value, unit, known(f.p50) ? `p50 ${durationText(f.p50)} · p99.9 ${durationText(f.p999)}` : nothing)
     this.set("backlog", count(f.backlog), known(f.backlog) ? "messages" : "", !figures ? nothing : over ? "at the end" : trend(f))
     const lost = f.lost ?? null
-    const wrong = lost - BY_DESIGN.reduce((sum, cause) => sum + (f.causes?.[cause] ?? 0), 0)
-    this.set("lost", count(lost), known(lost) ? "messages" : "", figures ? lossNote(f, over) : nothing, wrong > 0)
+    this.set("lost", count(lost), known(lost) ? "messages" : "", figures ? lossNote(f, over) : nothing, lost > 0)
     const alive = nodes.reduce((sum, node) => sum + node.alive, 0)
     const all = shape.reduce((sum, node) => sum + node.count, 0)
     const down = nodes.flatMap((node, place) => [...node.lives].flatMap((live, index) => live === "0" ? [`${shape[place].name}.${index}`] : []))

@@ -6,9 +6,11 @@ import importlib.util
 import sys
 from typing import NamedTuple
 
-from mqviz.errors import MissingExtra
+from mqviz.errors import BadInput, MissingExtra
 from mqviz.simulation.engine.producer import Producers
 from mqviz.simulation.engine.receiver import Receivers
+
+ENGINES = ("auto", "native", "python")
 
 
 class Engine(NamedTuple):
@@ -27,8 +29,10 @@ def native_available() -> bool:
 def choose(wanted: str) -> str:
     """The engine that `auto`, `native` or `python` means here.
 
-    Raises MissingExtra for `native` without numba.
+    Raises BadInput for another word, MissingExtra for `native` without numba.
     """
+    if wanted not in ENGINES:
+        raise BadInput(f'there is no engine "{wanted}"; there are {", ".join(ENGINES)}')
     if wanted == "python" or (wanted == "auto" and not native_available()):
         return "python"
     if not native_available():

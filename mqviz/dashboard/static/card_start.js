@@ -1,10 +1,20 @@
-// Charts in the colours of the notebook's theme, now and whenever it is switched. `pairs`: light -> dark.
+// Once, when the card is drawn: nothing goes back that came from Python, and colours follow the notebook's theme.
+// `pairs`: each colour of the light theme and what it is in the dark one.
 
-if (!inbox.__mq_theme) {
-  const lab = document.body
+if (!inbox.__mq_started) {
+  inbox.__mq_started = true
   const board = cb_obj.document
+  const lab = document.body
+
+  // Panel's channel would send every change back, also those that Bokeh marks as not to be
+  const manager = [...board._all_models.values()].find((model) => model._document_listener)
+  if (manager) {
+    board.remove_on_change(manager._document_listener)
+    board.on_change((event) => { if (event.sync) manager._document_listener(event) })
+  }
+
   const paint = () => {
-    if (board.roots().length === 0) return inbox.__mq_theme.disconnect()
+    if (board.roots().length === 0) return watcher.disconnect()
     const dark = lab.dataset.jpThemeLight === "false"
     const wanted = new Map()
     for (const [light, other] of Object.entries(pairs)) {
@@ -20,11 +30,10 @@ if (!inbox.__mq_theme) {
         const colour = wanted.get(value?.value ?? value)
         if (colour) changes[attr] = value?.value ? {...value, value: colour} : colour
       }
-      // Python need not know
       if (Object.keys(changes).length) model.setv(changes, {sync: false})
     }
   }
-  inbox.__mq_theme = new MutationObserver(paint)
-  inbox.__mq_theme.observe(lab, {attributes: true, attributeFilter: ["data-jp-theme-light"]})
+  const watcher = new MutationObserver(paint)
+  watcher.observe(lab, {attributes: true, attributeFilter: ["data-jp-theme-light"]})
   paint()
 }
