@@ -1,7 +1,6 @@
-"""What every benchmark shares: its arguments, alternated rounds, figures, JSON, and the table on the terminal.
+"""What every benchmark shares: its arguments, rounds in turns, what it ran on, and where its figures go.
 
-A figure is one number with the value of each round; its median is what counts. What is compared is measured in
-turns within one run, since a machine's speed changes from minute to minute.
+What is compared is measured in turns within one run, since a machine's speed changes from minute to minute.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,9 +19,8 @@ from typing import TypeVar
 import msgspec
 import psutil
 import zmq
-from rich import box
+from _figures import Figure, Part, print_tables
 from rich.console import Console
-from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "build" / "benchmarks.json"
@@ -34,74 +31,6 @@ WIDTH = 110
 """Of the tables where nobody says how wide it may be."""
 
 T = TypeVar("T")
-
-
-class Target(msgspec.Struct, frozen=True):
-    """What a figure is to reach."""
-
-    sign: str  # ≥ or ≤
-    value: float
-
-    def met(self, value: float) -> bool:
-        """Whether it is reached."""
-        return value >= self.value if self.sign == "≥" else value <= self.value
-
-
-def at_least(value: float) -> Target:
-    """A figure that is good when it is high."""
-    return Target("≥", value)
-
-
-def at_most(value: float) -> Target:
-    """A figure that is good when it is low."""
-    return Target("≤", value)
-
-
-class Figure(msgspec.Struct, frozen=True):
-    """One number: the table, row and column where it stands, and its value in each round."""
-
-    table: str
-    row: str
-    column: str
-    unit: str
-    values: tuple[float, ...]
-    target: Target | None = None
-
-    @property
-    def median(self) -> float:
-        """What counts."""
-        return statistics.median(self.values)
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the target is reached; None without one."""
-        return None if self.target is None else self.target.met(self.median)
-
-    @property
-    def wanted(self) -> str:
-        """The target as people read it."""
-        return "" if self.target is None else f"{self.target.sign} {show(self.target.value, self.unit)}"
-
-    @property
-    def shown(self) -> str:
-        """The median as people read it."""
-        return show(self.median, self.unit)
-
-
-class Part(msgspec.Struct, frozen=True):
-    """What one benchmark came to; one entry of the JSON document."""
-
-    benchmark: str
-    title: str
-    quick: bool
-    rounds: int
-    started: str
-    seconds: float
-    load_average: tuple[float, ...]  # over 1, 5 and 15 minutes, when it began
-    busy_cores: float  # taken by others when it began
-    machine: dict[str, str | int]
-    versions: dict[str, str]
-    figures: tuple[Figure, ...]
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -117,7 +46,10 @@ def run(name: str, title: str, measure: Callable[[Options], Iterable[Figure]]) -
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
     parser.add_argument("--rounds", type=int, default=3, help="how often each thing is measured (default 3)")
     parser.add_argument(
-        "--json", metavar="FILE", default=str(RESULTS), help="where the figures go, - for stdout (default %(default)s)"
+        "--json",
+        metavar="FILE",
+        default=str(RESULTS),
+        help="where the figures go, - for stdout (default %(default)s)",
     )
     parser.add_argument("--doc", action="store_true", help="write the figures into docs/performance.md")
     given = parser.parse_args()
@@ -154,20 +86,6 @@ def alternated(things: Sequence[T], rounds: int) -> Iterator[T]:
     for turn in range(rounds):
         first = turn % len(things)
         yield from (*things[first:], *things[:first])
-
-
-def show(value: float, unit: str) -> str:
-    """A value with its unit, to three digits."""
-    if unit == "x":
-        return f"{value:.2f} x"
-    if unit == "/s":
-        for size, letter in ((1e6, " M"), (1e3, " k")):
-            if value >= size:
-                return f"{value / size:.3g}{letter}/s"
-        return f"{value:.3g}/s"
-    if unit in ("core", "%"):
-        return f"{value:.3f} {unit}"
-    return f"{value:.3g} {unit}"
 
 
 def machine() -> dict[str, str | int]:
@@ -221,46 +139,3 @@ def keep(part: Part, file: Path) -> None:
 def load(file: Path) -> list[Part]:
     """The figures that `keep` has put into a file."""
     return list(msgspec.json.decode(file.read_bytes(), type=dict[str, Part]).values())
-
-
-def tables(part: Part) -> dict[str, dict[str, dict[str, Figure]]]:
-    """Figures by table, row and column, in the order in which they were measured."""
-    found: dict[str, dict[str, dict[str, Figure]]] = {}
-    for each in part.figures:
-        found.setdefault(each.table, {}).setdefault(each.row, {})[each.column] = each
-    return found
-
-
-def columns(rows: dict[str, dict[str, Figure]]) -> list[str]:
-    """The columns of a table."""
-    return list(dict.fromkeys(column for row in rows.values() for column in row))
-
-
-def print_tables(part: Part, console: Console) -> None:
-    """Medians; those with a target in green or red."""
-    for name, rows in tables(part).items():
-        heads = columns(rows)
-        table = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
-        table.add_column("", no_wrap=True)
-        for head in heads:
-            table.add_column(head, justify="right")
-        for row, cells in rows.items():
-            table.add_row(row, *(_cell(cells.get(head)) for head in heads))
-        console.print(table)
-    console.print(
-        f"medians of {rounds(part)} in {part.seconds:.0f} s; before: load average {part.load_average[0]:.1f}, "
-        f"{part.busy_cores:.1f} cores busy"
-    )
-
-
-def rounds(part: Part) -> str:
-    """How many, in words."""
-    return f"{part.rounds} round{'s' if part.rounds > 1 else ''}"
-
-
-def _cell(figure: Figure | None) -> str:
-    if figure is None:
-        return ""
-    if figure.target is None:
-        return figure.shown
-    return f"[{'green' if figure.met else 'red'}]{figure.shown}[/]\n[dim]{figure.wanted}[/]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from _traffic import STEP_S, Counts, Reporter, births, schemas
@@ -75,7 +75,9 @@ class FedLab(Orchestrator):
         return Mark(clock.now_ns(), "phase", name, {"phase": name})
 
     def _feed(self) -> None:
-        counts = [Counts(each, np.zeros(each.words, np.uint64), RATE, seed) for seed, each in enumerate(self._made)]
+        counts = [
+            Counts(each, np.zeros(each.words, np.uint64), RATE, seed) for seed, each in enumerate(self._made)
+        ]
         reporter = Reporter(self._made, counts)
         due = time.monotonic()
         while not self._ended.wait(due - time.monotonic()):
@@ -88,7 +90,11 @@ class FedLab(Orchestrator):
 def serve(pipe: Connection, sources: int, targets: int) -> None:
     """The process: tells its address, then at each `read` what it has spent, until the pipe is closed."""
     lab = FedLab(scenario.loads(text(sources, targets)), engine="python", record=False)
-    server = Server(LabHost(lambda _: lab, ["benchmark"], "benchmark"), port=0)
+
+    def make(_: str) -> Any:
+        return lab
+
+    server = Server(LabHost(make, ["benchmark"], "benchmark"), port=0)
     server.start()
     if not server.wait_ready(60):
         raise RuntimeError("the page could not be built")

@@ -10,14 +10,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from _ends import BareReceiver, BareSender, Case, EngineReceiver, EngineSender, Received, Sent
+from _bare import BareReceiver, BareSender
+from _case import Case, Received, Sent
+from _loops import EngineReceiver, EngineSender
 
-from mqviz.simulation import private
+from mqviz.simulation import engine, private
+from mqviz.simulation.engine import native_cache
 from mqviz.simulation.runner import one_ns_timer_slack
 
 HELLO_S = 0.003
 ANSWER_S = 60.0
-"""A process that is silent for so long hangs; the first native case may have to compile."""
+"""A process that is silent for so long hangs."""
 
 
 class Ran(NamedTuple):
@@ -25,6 +28,7 @@ class Ran(NamedTuple):
 
     sent: Sent
     received: Received
+    cpu_ns: float  # a message, of both processes with libzmq's own threads
 
 
 class Line:
@@ -50,14 +54,16 @@ class Line:
         self._receiver.send((case, endpoint))
         told(self._receiver)  # it has heard a hello
         self._sender.send(seconds)
-        sent: Sent = told(self._sender)
+        sent: Sent
+        received: Received
+        sent, send_ns = told(self._sender)
         self._receiver.send(sent.messages)
-        received: Received = told(self._receiver)
+        received, receive_ns = told(self._receiver)
         self._sender.send(None)
         told(self._sender)
         if received.messages != sent.messages:
             raise RuntimeError(f"{case}: {sent.messages} sent, {received.messages} received")
-        return Ran(sent, received)
+        return Ran(sent, received, (send_ns + receive_ns) / sent.messages)
 
     def close(self) -> None:
         """End both processes."""
@@ -75,7 +81,9 @@ class Line:
 
 @contextmanager
 def lines(count: int) -> Iterator[list[Line]]:
-    """Some lines, each with a private folder of its own in memory."""
+    """Some lines, each with a private folder of its own in memory; the native engine is compiled before."""
+    if engine.native_available():
+        native_cache.warm()
     folders = [private.create() for _ in range(count)]
     opened: list[Line] = []
     try:
@@ -129,7 +137,10 @@ def send_side(pipe: Connection, folder: Path) -> None:
         pipe.send(end.endpoint)
         while not pipe.poll(HELLO_S):
             end.hello()
-        pipe.send(end.send(pipe.recv()))
+        if (seconds := pipe.recv()) is None:
+            return  # the other side has failed
+        before = time.process_time_ns()
+        pipe.send((end.send(seconds), time.process_time_ns() - before))
         pipe.recv()  # all is received: a socket that is closed before may lose its tail
         end.close()
         pipe.send("closed")
@@ -145,7 +156,8 @@ def receive_side(pipe: Connection, folder: Path) -> None:
             time.sleep(0)
         pipe.send("heard")
         total = Total(pipe)
-        pipe.send(end.receive(total.known))
+        before = time.process_time_ns()
+        pipe.send((end.receive(total.known), time.process_time_ns() - before))
         end.close()
 
 

@@ -68,7 +68,8 @@ class Counts:
         self._rows = self._receives + probe.RECEIVE_WORDS
         self._busy = index([i.offset + probe.BUSY_NS for i in schema.instances if i.receives])
         self._histograms = [h for h in schema.histograms if h.phase == "measure"]
-        self._ends = Counter(e.link for i in schema.instances for e in (*i.receives, *i.sends))
+        self._ends = Counter(e.link for i in schema.instances for e in i.receives)
+        self._ends.update(e.link for i in schema.instances for e in i.sends)
         words[self._rows + probe.KEY] = [1 + (number << 16) for number in numbers]
         words[self._rows + probe.FIRST] = 1
 
@@ -124,5 +125,13 @@ class Reporter:
         first = self._sequence == 0
         self._sequence += 1
         return Report(
-            "agent", self._sequence - 1, at_ns, 0, 0, first, False, self._announced if first else (), tuple(samples)
+            "agent",
+            self._sequence - 1,
+            at_ns,
+            0,
+            0,
+            first,
+            False,
+            self._announced if first else (),
+            tuple(samples),
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import zmq
-from _ends import READING_NS, Case, Received, Sent, Total, timed
+from _case import READING_NS, Case, Received, Sent, Total, timed
 
 from mqviz.channels import zeromq
 from mqviz.channels.message import HEADER_BYTES
@@ -50,7 +50,7 @@ def send(state: I64, until: int) -> int:
             if zmq_send(socket, frame_at, size, DONTWAIT) >= 0:
                 count += 1
                 continue
-            errno = zmq_errno()
+            errno: int = zmq_errno()
             if errno != AGAIN:
                 return -errno
             now = now_ns(state)
@@ -73,7 +73,7 @@ def receive(state: I64, until: int) -> int:
             if got > 0:
                 count += 1
             elif got < 0:
-                errno = zmq_errno()
+                errno: int = zmq_errno()
                 if errno != AGAIN:
                     return -errno
                 wait_readable(state, state[DESCRIPTOR], until - now)

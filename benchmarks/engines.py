@@ -8,12 +8,15 @@ engine and the bare loop run in processes that have never loaded numba.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 
-from _common import Figure, Options, Target, alternated, at_least, run
-from _ends import Case
+from _case import Case
+from _common import Options, run
+from _figures import Figure, Target, at_least
 from _line import lines
+
+from mqviz.simulation import engine
 
 SIZES = {"64 B": 64, "1 KiB": 1024, "64 KiB": 65536}
 PATTERNS = ("push-pull", "pub-sub")
@@ -37,8 +40,17 @@ def target(ratio: str, pattern: str, transport: str, size: str) -> Target | None
         return None
     if size == "64 B":
         many = 4.0 if pattern == "push-pull" else 2.0
-        return at_least({"native ÷ pyzmq": many, "native ÷ uninstrumented": 0.95, "Python ÷ pyzmq": 0.6}[ratio])
+        return at_least(
+            {"native ÷ pyzmq": many, "native ÷ uninstrumented": 0.95, "Python ÷ pyzmq": 0.6}[ratio]
+        )
     return at_least(0.85) if size == "1 KiB" and ratio == "Python ÷ pyzmq" else None
+
+
+def turned(variants: Sequence[str]) -> Iterator[Sequence[str]]:
+    """All variants again and again, each time beginning with another one."""
+    while True:
+        yield variants
+        variants = (*variants[1:], variants[0])
 
 
 def measure(options: Options) -> Iterator[Figure]:
@@ -46,28 +58,31 @@ def measure(options: Options) -> Iterator[Figure]:
     sizes, transports = (("64 B",), ("tcp",)) if options.quick else (tuple(SIZES), TRANSPORTS)
     seconds = QUICK_SECONDS if options.quick else SECONDS
     cases = list(product(PATTERNS, transports, sizes))
-    rates: dict[tuple[str, str, str], dict[str, list[float]]] = {
-        case: {variant: [] for variant in VARIANTS} for case in cases
-    }
+    variants = VARIANTS if engine.native_available() else PLAIN
+    rates = {case: {variant: list[float]() for variant in variants} for case in cases}
+    spent = {case: {variant: list[float]() for variant in variants} for case in cases}
     with lines(2) as (plain, compiled):
-        for variant in VARIANTS:  # the first of each compiles, imports and warms up
+        for variant in variants:  # the first of each imports and warms up
             line = plain if variant in PLAIN else compiled
             line.run(Case(variant, "push-pull", "tcp", 64), QUICK_SECONDS)
+        orders = turned(variants)
         for _ in range(options.rounds):
             for pattern, transport, size in cases:
-                found = rates[pattern, transport, size]
-                turn = len(found["pyzmq"]) + cases.index((pattern, transport, size))
-                for variant in (*VARIANTS[turn % 4 :], *VARIANTS[: turn % 4]):
+                for variant in next(orders):
                     line = plain if variant in PLAIN else compiled
                     ran = line.run(Case(variant, pattern, transport, SIZES[size]), seconds)
-                    found[variant].append(ran.received.rate)
-    for (pattern, transport, size), found in rates.items():
-        row = f"{pattern} {transport} {size}"
-        for variant, values in found.items():
-            yield Figure("Messages a second", row, HEADS[variant], "/s", tuple(values))
-        for name, above, below in RATIOS:
-            ratios = tuple(a / b for a, b in zip(found[above], found[below], strict=True))
-            yield Figure("Ratios within a round", row, name, "x", ratios, target(name, pattern, transport, size))
+                    rates[pattern, transport, size][variant].append(ran.received.rate)
+                    spent[pattern, transport, size][variant].append(ran.cpu_ns)
+    for case in cases:
+        row = " ".join(case)
+        for variant in variants:
+            head = HEADS[variant]
+            yield Figure("Messages a second", row, head, "/s", tuple(rates[case][variant]))
+            yield Figure("CPU a message, both ends", row, head, "ns", tuple(spent[case][variant]))
+        for name, above, below in (each for each in RATIOS if each[1] in variants):
+            pairs = zip(rates[case][above], rates[case][below], strict=True)
+            ratios = tuple(a / b for a, b in pairs)
+            yield Figure("Ratios within a round", row, name, "x", ratios, target(name, *case))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
-from _common import Figure, Options, alternated, at_most, run
+from _common import Options, alternated, run
+from _figures import Figure, at_most
 from _host import Spent, serve
 from tornado.httpclient import AsyncHTTPClient
 from tornado.websocket import WebSocketClientConnection, websocket_connect
@@ -81,7 +82,9 @@ async def watch(page: Page, name: str, options: Options) -> list[Figure]:
         Figure(table, row, f"{count} viewer{'s'[: count > 1]}", "core", tuple(values), wanted.get(count))
         for count, values in shares.items()
     ]
-    each = tuple((many - one) / (VIEWERS[-1] - 1) for one, many in zip(shares[1], shares[VIEWERS[-1]], strict=True))
+    each = tuple(
+        (many - one) / (VIEWERS[-1] - 1) for one, many in zip(shares[1], shares[VIEWERS[-1]], strict=True)
+    )
     figures.append(Figure(table, row, "one more viewer", "core", each))
     if opened:
         figures.append(Figure(table, row, f"{PAGES} full pages", "core", tuple(opened)))

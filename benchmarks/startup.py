@@ -21,14 +21,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from _common import Figure, Options, at_most, run
+from _common import Options, run
+from _figures import Figure, at_most
 
 IMPORTS = 7
 """Of each kind a round."""
 IMPORT = "import time; a = time.perf_counter_ns(); import {}; print(time.perf_counter_ns() - a)"
 LAB = [sys.executable, "-m", "mqviz.cli", "lab", "--no-open"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-QUIET = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-sync",
+)
 LIMIT_S = 60.0
 NEWEST = """() => {
   for (const document of globalThis.Bokeh?.documents ?? []) {
@@ -48,7 +55,9 @@ MOVED = f"""() => {{
 
 def measure(options: Options) -> Iterator[Figure]:
     """Imports, then whole starts."""
-    imported = {name: [import_ms(name) for _ in range(IMPORTS * options.rounds)] for name in ("mqviz", "mqviz.api")}
+    imported = {
+        name: [import_ms(name) for _ in range(IMPORTS * options.rounds)] for name in ("mqviz", "mqviz.api")
+    }
     with ExitStack() as stack:
         browser = open_browser(stack)
         starts = [start(browser) for _ in range(options.rounds)]
@@ -56,7 +65,9 @@ def measure(options: Options) -> Iterator[Figure]:
         wanted = at_most(50) if name == "mqviz" else None
         yield Figure("Import", f"import {name}", "wall time", "ms", tuple(values), wanted)
     table = "From the start of mqviz lab"
-    yield Figure(table, "the page's skeleton answers", "after", "s", tuple(s for s, _ in starts), at_most(1.0))
+    yield Figure(
+        table, "the page's skeleton answers", "after", "s", tuple(s for s, _ in starts), at_most(1.0)
+    )
     moved = tuple(m for _, m in starts if m is not None)
     if moved:
         yield Figure(table, "the first chart has moved", "after", "s", moved, at_most(6.0))
@@ -64,7 +75,9 @@ def measure(options: Options) -> Iterator[Figure]:
 
 def import_ms(name: str) -> float:
     """In a fresh interpreter, its own start excluded."""
-    done = subprocess.run([sys.executable, "-c", IMPORT.format(name)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT.format(name)], capture_output=True, text=True, check=True
+    )
     return int(done.stdout) / 1e6
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from _common import Figure, Options, alternated, at_most, run
+from _common import Options, alternated, run
+from _figures import Figure, at_most
 from _traffic import STEP_S, Counts, births, schemas, shape
 
 from mqviz.simulation import engine, plan, private
@@ -86,7 +87,8 @@ def look(store: Store, pid: int, seconds: float) -> tuple[float, ...]:
     before = clock.now_ns(), cpu_ns(pid), time.process_time_ns()
     time.sleep(seconds)
     elapsed, agent, own = (
-        now - then for now, then in zip((clock.now_ns(), cpu_ns(pid), time.process_time_ns()), before, strict=True)
+        now - then
+        for now, then in zip((clock.now_ns(), cpu_ns(pid), time.process_time_ns()), before, strict=True)
     )
     rows, after = store.since(cursor)
     span_ms = float(np.median(rows.column("", "span_ns"))) / 1e6
@@ -141,7 +143,13 @@ def starts(options: Options) -> Iterator[Figure]:
     for kind in kinds:
         values = tuple(found[kind])
         yield Figure("Start of a runner", kind, "ready after", "s", values, at_most(READY_AT_MOST[kind]))
-    yield Figure("Start of a runner", "python -c 'import zmq, numpy, msgspec'", "ready after", "s", tuple(found["imports"]))
+    yield Figure(
+        "Start of a runner",
+        "python -c 'import zmq, numpy, msgspec'",
+        "ready after",
+        "s",
+        tuple(found["imports"]),
+    )
 
 
 def ready_s(kind: str) -> float:

@@ -39,7 +39,9 @@ def test_a_lab_runs_to_its_end_and_tells_how_it_was() -> None:
     assert lab.stop().report() == run.report()
     assert 0.3 < lab.elapsed_s < 0.5
     assert run.report()["links"][LINK]["received"] > 100
-    assert run.summary()["received"][0] == run.books()["received"][0] == run.report()["links"][LINK]["received"]
+    assert (
+        run.summary()["received"][0] == run.books()["received"][0] == run.report()["links"][LINK]["received"]
+    )
     assert "producer -&gt; consumer" in run._repr_html_()
 
 
@@ -74,7 +76,7 @@ def test_a_lab_that_runs_cannot_be_started_twice() -> None:
     with small(duration="1h") as lab:
         with pytest.raises(CannotRun, match="a run starts once; make a new one"):
             lab.start()
-        assert lab.state in ("warm-up", "measure")
+        assert lab.state in ("starting", "warm-up", "measure")
 
 
 @pytest.mark.slow
@@ -171,7 +173,10 @@ GOOD = NODES + LINKS
 
 BAD_TOML = {
     "unknown key": (GOOD.replace('rate = "100/s"', 'rat = "100/s"'), 'node "a": unknown key "rat".*"rate"'),
-    "wrong type": (GOOD.replace('role = "worker"', 'role = "worker"\ncount = "many"'), 'node "b", count: "many"'),
+    "wrong type": (
+        GOOD.replace('role = "worker"', 'role = "worker"\ncount = "many"'),
+        'node "b", count: "many"',
+    ),
     "table for a text": (GOOD.replace('role = "worker"', "role = {x = 1}"), 'node "b", role'),
     "impossible value": (GOOD.replace('role = "worker"', 'role = "worker"\nsize = "1B"'), "at least 40B"),
     "rate 0": (GOOD.replace('"100/s"', "0"), 'node "a", rate: 0 is not a rate'),
@@ -189,7 +194,7 @@ BAD_TOML = {
         GOOD.replace('"100/s"', '"10000/s"').replace(
             '"worker"', '"worker"\ncount = 900\nservice = "1s"\nservice_mode = "spin"'
         ),
-        "spinning would keep 9e\\+02 of .* cores busy",
+        "spinning would take 9e\\+02 of .* cores",
     ),
     "not TOML": ("[[node", "not TOML"),
     "not text": ("\x00\x01", "not TOML"),
@@ -215,7 +220,12 @@ BAD_CALLS: dict[str, tuple[Callable[[], object], type[MqvizError], str, int]] = 
     "a folder": (lambda: Lab("/tmp"), ScenarioError, "neither a built-in scenario nor a file", 2),
     "a name too long": (lambda: Lab("x" * 100_000), ScenarioError, "neither", 2),
     "an unknown setting": (lambda: Lab("fan-out", settings=["news.rat=3"]), ScenarioError, '"rate"', 2),
-    "a setting of no node": (lambda: Lab("fan-out", settings=["x.rate=3"]), ScenarioError, "no node or link", 2),
+    "a setting of no node": (
+        lambda: Lab("fan-out", settings=["x.rate=3"]),
+        ScenarioError,
+        "no node or link",
+        2,
+    ),
     "half a setting": (lambda: Lab("fan-out", settings=["seed"]), ScenarioError, "KEY=VALUE", 2),
     "an unknown engine": (lambda: Lab("fan-out", engine="warp"), BadInput, "auto, native, python", 2),
     "an unknown field": (lambda: Lab.push_pull(colour="red"), ScenarioError, 'unknown key "colour"', 2),
@@ -240,7 +250,9 @@ def test_the_native_engine_without_numba_is_refused_with_the_line_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
-    with pytest.raises(MissingExtra, match=r"^the native engine needs .* pip install 'mqviz\[native\]'$") as caught:
+    with pytest.raises(
+        MissingExtra, match=r"^the native engine needs .* pip install 'mqviz\[native\]'$"
+    ) as caught:
         Lab("fan-out", engine="native")
     assert caught.value.exit_code == 3
     assert Lab("fan-out", record=False).run.engine == "python"

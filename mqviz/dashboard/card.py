@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from bokeh.core.property.descriptors import UnsetValueError
 from bokeh.layouts import column, row
 from bokeh.models import Column, ColumnDataSource, CustomJS, Div, InlineStyleSheet
 from bokeh.plotting import figure
@@ -22,65 +23,78 @@ STATIC = Path(__file__).parent / "static"
 PLOT_HEIGHT = 190
 
 
+class Words(NamedTuple):
+    """What a card tells beside its charts."""
+
+    header: str
+    figures: str
+    causes: dict[str, int]  # losses so far
+
+
 class Card:
     """Header, five figures and two by two charts. `layout` belongs into one document."""
 
-    def __init__(self, topology: Topology) -> None:
-        shared = Shared()
-        sheet = InlineStyleSheet(css=(STATIC / "card.css").read_text())
-        self._header, self._strip = _text(sheet), _text(sheet)
+    def __init__(self, topology: Topology, words: Words) -> None:
         self._legends = board.legends(topology, LIGHT)
-        self._heads: dict[str, Div] = {}
-        cells = []
+        self._told = self._texts(words)
+        sheet = InlineStyleSheet(css=(STATIC / "card.css").read_text())
+        divs = {
+            name: Div(text=text, disable_math=True, sizing_mode="stretch_width", stylesheets=[sheet])
+            for name, text in self._told.items()
+        }
+        shared = Shared()
         figures = board.draw(topology, LIGHT, shared)
+        cells = []
         for name, plot in figures.items():
-            self._heads[name] = _text(sheet)
             plot.update(height=PLOT_HEIGHT, sizing_mode="stretch_width")
-            cells.append(column(self._heads[name], plot, sizing_mode="stretch_width"))
+            cells.append(column(divs[name], plot, sizing_mode="stretch_width"))
         self.layout: Column = column(
-            self._header,
-            self._strip,
+            divs["header"],
+            divs["figures"],
             row(*cells[:2], sizing_mode="stretch_width"),
             row(*cells[2:], sizing_mode="stretch_width"),
             sizing_mode="stretch_width",
         )
         # one property carries all that is new: one event a push, and the browser draws when it has the time
         self._inbox = ColumnDataSource(name="mq:inbox")
-        self._inbox.js_on_change("tags", _script("card_inbox.js", **_targets(figures, shared)))
+        self._inbox.js_on_change("tags", _script("card_inbox.js", divs=divs, **_targets(figures, shared)))
         self._first = next(iter(figures.values()))
         self._first.js_on_change("inner_width", _script("card_start.js", inbox=self._inbox, pairs=_pairs()))
-        self.tell("", "", {})
 
     @property
     def drawn(self) -> bool:
         """A browser has drawn it, and the kernel has heard so."""
-        return self._first.inner_width is not None
+        try:
+            return self._first.inner_width > 0
+        except UnsetValueError:
+            return False
 
-    def tell(self, header: str, figures: str, causes: dict[str, int]) -> None:
-        """Set the texts: header, figures strip, and how much was lost of which cause."""
-        texts = {self._header: header, self._strip: figures}
-        for name, div in self._heads.items():
-            chart, legend = board.CHARTS[name], self._legends[name]
-            numbers = causes if name == losses.NAME else {}
-            if name == losses.NAME:
-                legend = [item for item in legend if causes.get(item["label"])]
-            texts[div] = _head(chart.TITLE, chart.HINT, legend, numbers)
-        for div, text in texts.items():
-            # an assignment is an event, even of the same text
-            if div.text != text:
-                div.text = text
-
-    def fill(self, piece: Piece) -> None:
+    def fill(self, piece: Piece, words: Words) -> None:
         """Show a piece and nothing else."""
-        self._send(piece, fresh=True)
+        self._told = self._texts(words)
+        self._send(piece, self._told, fresh=True)
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: Piece, words: Words) -> None:
         """Show a piece after what is there."""
-        if not piece.empty:
-            self._send(piece, fresh=False)
+        texts = self._texts(words)
+        news = {name: text for name, text in texts.items() if text != self._told[name]}
+        self._told = texts
+        if news or not piece.empty:
+            self._send(piece, news, fresh=False)
 
-    def _send(self, piece: Piece, *, fresh: bool) -> None:
-        self._inbox.tags = [msgspec.json.encode({"fresh": fresh, **piece._asdict()}).decode()]
+    def _send(self, piece: Piece, texts: dict[str, str], *, fresh: bool) -> None:
+        text = msgspec.json.encode({"fresh": fresh, "texts": texts, **piece._asdict()}).decode()
+        # nbclient takes every message with this word in it for one of a widget, and fails
+        self._inbox.tags = [text.replace("state", "stat\\u0065")]
+
+    def _texts(self, words: Words) -> dict[str, str]:
+        """HTML by the name of its place."""
+        told = {"header": words.header, "figures": words.figures}
+        for name, chart in board.CHARTS.items():
+            causes = words.causes if name == losses.NAME else {}
+            items = [item for item in self._legends[name] if name != losses.NAME or causes.get(item["label"])]
+            told[name] = _head(chart.TITLE, chart.HINT, items, causes)
+        return told
 
 
 def _targets(figures: dict[str, figure], shared: Shared) -> dict[str, Any]:
@@ -99,16 +113,14 @@ def _script(name: str, **args: Any) -> CustomJS:
     return CustomJS(args=args, code=(STATIC / name).read_text())
 
 
-def _text(sheet: InlineStyleSheet) -> Div:
-    return Div(sizing_mode="stretch_width", disable_math=True, stylesheets=[sheet], margin=(0, 5, 0, 5))
-
-
-def _head(title: str, hint: str, legend: list[dict[str, Any]], causes: dict[str, int]) -> str:
-    """Title and legend of a chart; the theme's script gives the colour variables other values in the dark."""
+def _head(title: str, hint: str, items: list[dict[str, Any]], causes: dict[str, int]) -> str:
+    """Title and legend of a chart; the start script gives the colour variables other values in the dark."""
     entries = []
-    for item in legend:
+    for item in items:
         colour, label = item["colour"], item["label"]
         swatch = f'<i style="background:var(--mq-{colour[1:]},{colour})"></i>'
         number = f" <b>{strip.count(causes[label])}</b>" if label in causes else ""
-        entries.append(f"<span>{swatch}{escape(label)}{number}{'' if item['column'] else ' by design'}</span>")
+        entries.append(
+            f"<span>{swatch}{escape(label)}{number}{'' if item['column'] else ' by design'}</span>"
+        )
     return f"<h3>{title} <small>{hint}</small></h3><nav>{''.join(entries)}</nav>"

@@ -27,7 +27,7 @@ def mimebundle(lab: Lab) -> tuple[dict[str, Any], dict[str, Any]]:
         show = _shows.get(lab)
         if show is None:
             show = _shows[lab] = Show(lab)
-    data, metadata = show.add()
+    data, metadata = show.add(lab.orchestrator)
     return {**text, **data}, metadata
 
 

@@ -116,8 +116,10 @@ class LabHost:
             self._start()
 
     def close(self) -> None:
-        """Stop for good."""
+        """Stop for good, a start that is under way too: it may be compiling for half a minute."""
         self._closed = True
+        if self._doing == "starting":
+            self.lab.stop(CLOSE_S)
         with self._turn:
             self._stop(CLOSE_S)
 

@@ -61,6 +61,9 @@ def make_page(host: LabHost, broadcast: Broadcast) -> Any:
         sx=PAGE_SX,
     )
     follow(broadcast, header, controls)
+    if pn.state.curdoc is not None:
+        # the page's script says that the connection is lost, and loads itself anew when it is back
+        pn.state.curdoc.config.update(reconnect_session=False, notify_connection_status=False)
     return page
 
 

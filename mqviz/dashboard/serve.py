@@ -19,6 +19,7 @@ from mqviz.dashboard.host import LabHost
 from mqviz.errors import CannotRun
 
 STOP_S = 10.0
+LEAVE_S = 1.0
 
 
 class Server:
@@ -78,12 +79,29 @@ class Server:
         try:
             await self._end.wait()
         finally:
-            closing = self._loop.run_in_executor(None, self.host.close)
+            if signals:
+                self._loop.remove_signal_handler(signal.SIGINT)  # a second Ctrl-C does not wait
+            closed = self._close_host()
             http.stop()
             if self.page is not None:
                 self.page.stop()
             await http.close_all_connections()
-            await closing
+            # a start cannot be broken off; what it has started ends with this process
+            patience = LEAVE_S if self.host.state == "starting" else STOP_S
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(closed.wait(), patience)
+
+    def _close_host(self) -> asyncio.Event:
+        """Stop the lab in a thread; the event says when it has stopped."""
+        loop, closed = asyncio.get_running_loop(), asyncio.Event()
+
+        def close() -> None:
+            self.host.close()
+            with contextlib.suppress(RuntimeError):  # nobody waited so long
+                loop.call_soon_threadsafe(closed.set)
+
+        self._in_thread(close, "mqviz-page-close")
+        return closed
 
     def _build(self, front: Front) -> None:
         """The slow part, beside the loop: Panel takes seconds to import."""

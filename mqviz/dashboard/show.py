@@ -6,21 +6,38 @@ import logging
 import threading
 import time
 import weakref
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from mqviz.dashboard import figures, strip
-from mqviz.dashboard.card import Card
+from mqviz.dashboard.card import Card, Words
 from mqviz.dashboard.host import OVER
-from mqviz.dashboard.host import Lab as Running
-from mqviz.dashboard.view import Bundle, Texts, View
+from mqviz.dashboard.view import Bundle, View
 from mqviz.dashboard.window import Window
+from mqviz.telemetry.store import Store
 
 EVERY_S = 0.25
-TEXTS_EVERY = 2  # turns
+WORDS_EVERY = 2  # turns
 GIVE_UP_S = 60.0
 """How long after the run a view may still appear; its cell may have been followed by others at once."""
 
 log = logging.getLogger(__name__)
+
+
+class Running(Protocol):
+    """What is told of a run."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def engine(self) -> str: ...
+    @property
+    def elapsed_s(self) -> float: ...
+    def instances(self) -> Iterable[Any]: ...
 
 
 class Lab(Protocol):
@@ -38,14 +55,14 @@ class Show:
         self._lock = threading.Lock()
         self._views: list[View] = []
         self._thread: threading.Thread | None = None
-        self._telling = Telling(lab.orchestrator)
+        self._telling: Telling | None = None
 
-    def add(self) -> Bundle:
+    def add(self, running: Running) -> Bundle:
         """One more view. Its charts start empty, so that a saved notebook stays small."""
         with self._lock:
-            telling = self._telling
-            view = View(Card(telling.running.store.topology))
-            view.card.tell(*telling.texts())
+            # told from the beginning, also to the others: the last telling may have come to its end
+            self._telling = Telling(running)
+            view = View(Card(running.store.topology, self._telling.words()))
             bundle = view.bundle()
             self._views.append(view)
             if self._thread is None:
@@ -70,13 +87,14 @@ class Show:
         lab = self._lab()
         with self._lock:
             self._views = [view for view in self._views if not view.closed]
-            if lab is None or not self._views or self._telling.done(self._views):
+            telling = self._telling
+            if lab is None or telling is None or not self._views or telling.done(self._views):
                 self._thread = None
                 return False
-            if lab.orchestrator is not self._telling.running:
-                self._telling = Telling(lab.orchestrator)
+            if lab.orchestrator is not telling.running:
+                telling = self._telling = Telling(lab.orchestrator)
             views = list(self._views)
-        self._telling.push(views)
+        telling.push(views)
         return True
 
 
@@ -87,7 +105,7 @@ class Telling:
         self.running = running
         self._window = Window(running.store)
         self._turns = 0
-        self._texts: Texts = ("", "", {})
+        self._words = self.words()
         self._over_s: float | None = None
 
     def push(self, views: list[View]) -> None:
@@ -97,16 +115,17 @@ class Telling:
         if over and self._over_s is None:
             self._over_s = time.monotonic()
             self._turns = 0
-        if self._turns % TEXTS_EVERY == 0 and not (over and self._turns):
-            self._texts = self.texts()
+        if self._turns % WORDS_EVERY == 0 and not (over and self._turns):
+            self._words = self.words()
         self._turns += 1
         everything = self._window.whole if over else self._window.last
         for view in views:
             try:
-                view.push((id(self), over), self._texts, piece, everything)
+                view.push((self, over), self._words, piece, everything)
             except Exception:
                 # the others go on; what a browser sends is not ours to trust
                 log.exception("a view of the lab could not be brought up to date")
+                view.give_up()
 
     def done(self, views: list[View]) -> bool:
         """The run is over, and every view that will ever be there shows its end."""
@@ -114,10 +133,10 @@ class Telling:
             return False
         if time.monotonic() - self._over_s > GIVE_UP_S:
             return True
-        return all(view.shows((id(self), True)) for view in views)
+        return all(view.shows((self, True)) for view in views)
 
-    def texts(self) -> Texts:
-        """What is told in words and numbers."""
+    def words(self) -> Words:
+        """Header and figures, as they are now."""
         running, window = self.running, self._window
         state = running.state
         found = None
@@ -126,4 +145,4 @@ class Telling:
             found = figures.final(running.store, window.phases) if over else figures.live(running.store)
         name = running.store.topology.name
         head = strip.header(name, state, running.elapsed_s, running.engine, running.error)
-        return head, strip.strip(state, found, running.instances()), found["causes"] if found else {}
+        return Words(head, strip.strip(state, found, running.instances()), found["causes"] if found else {})

@@ -9,19 +9,20 @@ from typing import Any
 
 import panel as pn
 
-from mqviz.dashboard.card import Card
+from mqviz.dashboard.card import Card, Words
 from mqviz.dashboard.window import Piece
 
-BLIND_S = 2.0
-"""A kernel that computes may not hear that a card is drawn; after so long it is taken to be."""
+BLIND_S = 1.0
+"""A kernel that computes does not hear that a card is drawn; after so long it is taken to be."""
 
-Texts = tuple[str, str, dict[str, int]]
-"""Header, figures strip, losses by cause."""
+KNOCKS_S = (2.0, 5.0, 10.0, 20.0, 40.0)
+"""Nor does it hear that a browser is there. Then the view opens a channel itself, until it does hear: the
+card moves also where all cells were run at once. A channel that nobody takes does no harm."""
 
 Bundle = tuple[dict[str, Any], dict[str, Any]]
 
 
-class View(pn.pane.Bokeh):  # type: ignore[misc]
+class View(pn.pane.Bokeh):
     """One output of a cell; `bundle` makes it, `push` keeps it up to date."""
 
     def __init__(self, card: Card) -> None:
@@ -30,6 +31,8 @@ class View(pn.pane.Bokeh):  # type: ignore[misc]
         # what a browser says comes in on another thread, and takes hold of the same document
         self._turn = threading.RLock()
         self._ref = ""
+        self._made_s = 0.0
+        self._knocks = list(KNOCKS_S)
         self._channel: Any = None
         self._opened_s = 0.0
         self._heard: Any = None  # the channel on which a browser has said that it has drawn
@@ -41,39 +44,49 @@ class View(pn.pane.Bokeh):  # type: ignore[misc]
         with pn.config.set(console_output="disable"):
             data, metadata = self._repr_mimebundle_()
         (self._ref,) = self._models
+        self._made_s = time.monotonic()
         return data, metadata
 
     @property
     def closed(self) -> bool:
-        """Its output is gone."""
+        """Its output is gone, or it was given up."""
         return self._ref not in pn.state._views
 
-    def push(
-        self, edition: Hashable, texts: Texts, piece: Piece, all_of_it: Callable[[], Piece]
-    ) -> None:
+    def give_up(self) -> None:
+        """It stays as it is."""
+        self._ref = ""
+
+    def push(self, edition: Hashable, words: Words, piece: Piece, whole: Callable[[], Piece]) -> None:
         """Tell the browser what is new, or all of it where it has something else or nothing."""
-        known = pn.state._views.get(self._ref)
-        channel = known and known[-1]._comm
-        if channel is None:
-            return
-        if channel is not self._channel:
-            # the first one, or that of a page that was loaded anew
-            self._channel, self._opened_s = channel, time.monotonic()
+        channel = self._open()
+        drawn = channel is self._heard
+        if channel is None or not (drawn or time.monotonic() - self._opened_s > BLIND_S):
+            return  # it would be lost
         with self._turn:
-            drawn = self._heard is channel
-            if not drawn and time.monotonic() - self._opened_s < BLIND_S:
-                return  # it would be lost
             if self._filled == (channel, edition, drawn):
-                self.card.add(piece)
+                self.card.add(piece, words)
             else:
-                self.card.fill(all_of_it())
+                self.card.fill(whole(), words)
                 self._filled = (channel, edition, drawn)
-            self.card.tell(*texts)
             pn.io.push_notebook(self)
 
     def shows(self, edition: Hashable) -> bool:
         """For sure."""
-        return self._filled == (self._channel, edition, True)
+        return self._filled == (self._heard, edition, True)
+
+    def _open(self) -> Any:
+        """The channel to the browser: the first one, or that of a page that was loaded anew."""
+        known = pn.state._views.get(self._ref)
+        if known is None:
+            return None
+        comm = known[-1]
+        now = time.monotonic()
+        if self._heard is None and self._knocks and now - self._made_s > self._knocks[0]:
+            del self._knocks[0]
+            comm.init()
+        if comm._comm is not self._channel:
+            self._channel, self._opened_s = comm._comm, now
+        return self._channel
 
     def _on_msg(self, ref: str, manager: Any, msg: Any) -> None:
         """Panel's way in for what a browser says."""

@@ -74,8 +74,7 @@ class Window:
             if cursor <= MOST_ROWS or tier == 2:
                 break
         rows = self.store.since(0, tier)[0]
-        piece = self._piece(rows, 0, self._events)
-        return piece._replace(start_s=min((c["t"][0] for c in piece.charts.values() if c["t"]), default=0.0))
+        return self._piece(rows, 0, self._events)._replace(start_s=0.0, end_s=self._end_s or SPAN_S)
 
     def _read_marks(self) -> None:
         marks, self._mark_cursor = self.store.marks(self._mark_cursor)

@@ -38,9 +38,9 @@ def summary(found: dict[str, Any]) -> pd.DataFrame:
             for percentile in PERCENTILES:
                 row[f"{duration}_{percentile}_ns"] = figures[percentile]
         rows.append(row)
-    found = pd.DataFrame(rows).convert_dtypes()
+    table = pd.DataFrame(rows).convert_dtypes()
     # a column of which nothing is known would be one of objects
-    return found.astype(dict.fromkeys(found.columns[found.isna().all()], "Float64"))
+    return table.astype(dict.fromkeys(table.columns[table.isna().all()], "Float64"))
 
 
 def books(found: dict[str, Any]) -> pd.DataFrame:

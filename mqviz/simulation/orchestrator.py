@@ -165,7 +165,7 @@ class Orchestrator:
         if self.engine == "native":
             from mqviz.simulation.engine import native_cache
 
-            native_cache.warm()
+            native_cache.warm(self._stopping.is_set)
         if self._record:
             self.folder = folder.create(self.scenario, self._out)
             self._facts = folder.facts(self.scenario, self.engine)
@@ -611,7 +611,9 @@ class Orchestrator:
             before = self.node(node)
             after = changed(before, **fields)
             if not fields:
-                raise ScenarioError(f'node "{node}"', "set needs what is to change: rate, size, service, count")
+                raise ScenarioError(
+                    f'node "{node}"', "set needs what is to change: rate, size, service, count"
+                )
             nodes = self._wiring.nodes | {node: after}
             validate(msgspec.structs.replace(self.scenario, nodes=tuple(nodes.values()), events=()))
             unlimited = after.rate == float("inf") if after.role == "producer" else False
@@ -714,6 +716,7 @@ class Orchestrator:
 
     def _drain(self) -> bool:
         """Wait until nothing is in flight or in service; False when it came to a halt before."""
+        assert self._wiring is not None
         begun = progressed = time.monotonic()
         settled_ns = clock.now_ns()
         cursor = self.store.since(0)[1]
@@ -721,6 +724,8 @@ class Orchestrator:
         balanced_once = False
         while time.monotonic() - begun < self._drain_limit_s:
             self._do_job(INTERVAL_MS / 1e3)
+            if not any(p.alive and self._wiring.in_links(p.node) for p in self._instances):
+                return True
             rows, cursor = self.store.since(cursor)
             # only readings from after the last send count, and two of them: between a worker's two links
             # a message is in neither

@@ -31,7 +31,9 @@ def test_the_layout_is_fixed() -> None:
 
 
 @given(HEADERS, st.binary(max_size=40), st.integers(0, 3))
-def test_what_is_packed_comes_back_whatever_stands_around_it(header: Header, payload: bytes, width: int) -> None:
+def test_what_is_packed_comes_back_whatever_stands_around_it(
+    header: Header, payload: bytes, width: int
+) -> None:
     frame = prefix("", width * 8) + pack(header) + payload
     assert len(pack(header)) == HEADER_BYTES
     assert unpack(frame, width * 8) == header

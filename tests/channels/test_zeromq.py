@@ -89,7 +89,9 @@ def test_a_conflating_receiver_has_the_newest_only(sockets: Sockets) -> None:
 
 def test_an_address_that_is_taken_is_told_with_its_name(sockets: Sockets) -> None:
     _, endpoint = sockets.sender("push-pull", "tcp://127.0.0.1:*")
-    with pytest.raises(EndpointInUse, match=f"{endpoint} is in use by another program; another lab") as caught:
+    with pytest.raises(
+        EndpointInUse, match=f"{endpoint} is in use by another program; another lab"
+    ) as caught:
         sockets.sender("push-pull", endpoint)
     assert caught.value.endpoint == endpoint
 

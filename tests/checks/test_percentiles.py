@@ -22,7 +22,14 @@ def of(*values_ns: int) -> Histogram:
 
 def test_of_nothing_nothing_is_known() -> None:
     found = figures(of())
-    assert (found.count, found.mean, found.p50, found.p99, found.p999, found.max) == (0, None, None, None, None, None)
+    assert (found.count, found.mean, found.p50, found.p99, found.p999, found.max) == (
+        0,
+        None,
+        None,
+        None,
+        None,
+        None,
+    )
     assert found.at_least == {}
 
 

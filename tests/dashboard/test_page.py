@@ -13,7 +13,7 @@ from mqviz.dashboard.serve import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
 
-WAIT_MS = 30_000
+WAIT_MS = 60_000
 
 NEWEST = """() => {
   const times = Bokeh.documents.map((d) => d.get_model_by_name("mq:throughput")?.data.t).filter(Boolean)
@@ -186,6 +186,18 @@ def test_a_cut_connection_is_said_and_comes_back_without_a_gap(visit: Any, serve
       return Array.from(times).slice(1).map((t, i) => t - times[i])
     }""")
     assert max(steps) < 0.35  # the fake lab's own thread may be late, no row may be missing
+
+
+def test_controls_that_lost_their_session_come_back_with_a_new_page(visit: Any, server: Server) -> None:
+    page = visit()
+    page.evaluate("() => { globalThis.before = true }")
+    assert server._loop is not None
+    clients = server.page.application._clients
+    server._loop.call_soon_threadsafe(lambda: [client._socket.close() for client in list(clients)])
+    page.wait_for_function("() => !globalThis.before && globalThis.mqviz", timeout=WAIT_MS)
+    node(page, "pricing").click(timeout=WAIT_MS)
+    page.get_by_role("button", name="Kill", exact=True).click(timeout=WAIT_MS)
+    expect(figure(page, "alive")).to_contain_text("pricing.0 down", timeout=WAIT_MS)
 
 
 def test_windows_pause_and_theme_are_the_viewers_own(visit: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -60,13 +61,14 @@ class Labs:
         Labs.until(lambda: lab.store.totals(link).received >= before + more, f"{more} more over {link}")
 
     @staticmethod
-    def agent(lab: Lab) -> psutil.Process:
-        """The agent's process."""
-        mine = lab.orchestrator.instances()[0].pid
+    def agents() -> list[psutil.Process]:
+        """The agents that live: one for each lab, none while a dead one is being replaced."""
+        found = []
         for child in psutil.Process().children():
-            if child.pid != mine and "mqviz.telemetry.agent" in child.cmdline():
-                return child
-        raise LookupError("no agent")
+            with contextlib.suppress(psutil.Error):
+                if "mqviz.telemetry.agent" in child.cmdline():
+                    found.append(child)
+        return found
 
     def stop(self) -> None:
         """All that still run."""

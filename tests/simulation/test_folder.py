@@ -173,10 +173,12 @@ def test_a_recording_that_was_cut_or_altered_is_told_apart(ended: Run, tmp_path:
         file = copy / "samples/000001.mqs"
         file.write_bytes(damage(file.read_bytes()))
     assert mqviz.load(tmp_path / "cut").report()["links"]["producer -> consumer"]["received"] > 0
-    with pytest.raises(RecordingError, match="is damaged at byte .* s of the run can be read, the rest cannot"):
+    with pytest.raises(
+        RecordingError, match=r"is damaged at byte .* s of the run can be read, the rest cannot"
+    ):
         mqviz.load(tmp_path / "altered")
     shutil.rmtree(tmp_path / "cut/samples")
-    with pytest.raises(RecordingError, match="there is no recording in .*cut"):
+    with pytest.raises(RecordingError, match=r"there is no recording in .*cut"):
         mqviz.load(tmp_path / "cut")
 
 

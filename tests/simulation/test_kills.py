@@ -56,7 +56,11 @@ def only(block: dict[str, Any], *causes: str) -> None:
     assert others == {}, block
 
 
-@pytest.mark.parametrize("node", ["orders", "pricing", "ledger"])
+@pytest.mark.parametrize(
+    ("engine", "node"),
+    [("python", "orders"), ("python", "pricing"), ("python", "ledger"), ("native", "pricing")],
+    indirect=["engine"],
+)
 def test_after_a_kill_and_a_revival_the_books_close_exactly(
     labs: Any, books_close: Account, engine: str, node: str
 ) -> None:
@@ -80,7 +84,7 @@ def test_after_a_kill_and_a_revival_the_books_close_exactly(
         assert found[SECOND]["lost"]["peer-death"] == 0
 
 
-@pytest.mark.parametrize("node", ["orders", "pricing", "ledger"])
+@pytest.mark.parametrize("node", ["orders", "pricing"])
 def test_a_runner_that_was_killed_from_outside_is_told_and_the_counts_are_exact(
     labs: Any, books_close: Account, node: str
 ) -> None:
@@ -96,10 +100,10 @@ def test_a_runner_that_was_killed_from_outside_is_told_and_the_counts_are_exact(
 
 
 def test_what_waits_for_a_killed_consumer_is_lost_with_it_and_not_more(
-    labs: Any, books_close: Account, engine: str
+    labs: Any, books_close: Account
 ) -> None:
     toml = PIPELINE.replace("exponential(1ms)", "20ms").replace("count = 2, service", "count = 1, service")
-    lab = labs.start(toml, engine=engine)
+    lab = labs.start(toml)
     labs.until(lambda: lab.store.totals(FIRST).in_flight > 200, "a backlog")
     lab.kill("pricing", 0)
     at_death = lab.store.totals(FIRST)
@@ -112,7 +116,9 @@ def test_what_waits_for_a_killed_consumer_is_lost_with_it_and_not_more(
     assert 0 < block["lost"]["peer-death"] <= block["sent"] - at_death.received
 
 
-@pytest.mark.parametrize("victim", ["prices", "desk"])
+@pytest.mark.parametrize(
+    ("engine", "victim"), [("python", "prices"), ("python", "desk"), ("native", "desk")], indirect=["engine"]
+)
 def test_a_publisher_or_subscriber_may_die_and_come_back(
     labs: Any, books_close: Account, engine: str, victim: str
 ) -> None:
@@ -137,6 +143,7 @@ def test_a_publisher_or_subscriber_may_die_and_come_back(
         assert other["received"] > 0.9 * block["published"]
 
 
+@pytest.mark.parametrize("engine", ["native"], indirect=True)
 def test_a_late_subscriber_is_owed_what_is_published_from_then_on(
     labs: Any, books_close: Account, engine: str
 ) -> None:
@@ -153,9 +160,11 @@ def test_a_late_subscriber_is_owed_what_is_published_from_then_on(
     assert late["lost"]["slow-joiner"] < 200
 
 
+@pytest.mark.parametrize("engine", ["native"], indirect=True)
 def test_all_consumers_may_die_and_the_producers_wait(labs: Any, books_close: Account, engine: str) -> None:
-    toml = PIPELINE.replace('link = [\n', 'link = [\n').replace("size = \"100B\"},\n    {name = \"pricing\"",
-                                                              "size = \"1KiB\"},\n    {name = \"pricing\"")
+    toml = PIPELINE.replace("link = [\n", "link = [\n").replace(
+        'size = "100B"},\n    {name = "pricing"', 'size = "1KiB"},\n    {name = "pricing"'
+    )
     lab = labs.start(toml, engine=engine)
     labs.received(lab, SECOND, 100)
     lab.kill("ledger", 0)
@@ -168,13 +177,10 @@ def test_all_consumers_may_die_and_the_producers_wait(labs: Any, books_close: Ac
         only(block, "peer-death")
 
 
-def test_the_agent_is_started_again_and_no_count_is_missing(
-    labs: Any, nothing_lost: Account, engine: str
-) -> None:
-    lab = labs.start(PIPELINE, engine=engine)
+def test_the_agent_is_started_again_and_no_count_is_missing(labs: Any, nothing_lost: Account) -> None:
+    lab = labs.start(PIPELINE)
     labs.received(lab, SECOND, 200)
-    before = labs.agent(lab)
-    before.kill()
+    labs.agents()[0].kill()
     labs.until(lambda: len(lab.run.report()["events"]) == 1, "the death of the agent")
     labs.received(lab, SECOND, 300)
     run = lab.stop()
@@ -187,22 +193,24 @@ def test_the_agent_is_started_again_and_no_count_is_missing(
 def test_the_agents_death_at_the_very_end_costs_no_count(labs: Any, nothing_lost: Account) -> None:
     lab = labs.start(PIPELINE)
     labs.received(lab, SECOND, 200)
-    labs.agent(lab).kill()
+    labs.agents()[0].kill()
     nothing_lost(lab.stop())
 
 
 def test_an_agent_that_dies_again_and_again_ends_the_run_with_a_sentence(labs: Any) -> None:
     lab = labs.start(PIPELINE)
-    for deaths in range(1, 5):
-        labs.until(lambda: labs.agent(lab).is_running())
-        labs.agent(lab).kill()
-        labs.until(lambda: lab.state == "failed" or len(lab.run.report()["events"]) >= deaths)
+    for _ in range(4):
+        labs.until(labs.agents)
+        victim = labs.agents()[0]
+        victim.kill()
+        victim.wait()
     assert lab.wait(10)
     assert lab.state == "failed"
     assert lab.orchestrator.error == "the agent ended 4 times, last with exit code -9"
     assert lab.stop().state == "failed"
 
 
+@pytest.mark.parametrize("engine", ["native"], indirect=True)
 def test_a_kill_in_a_packed_node_names_all_that_died(labs: Any, books_close: Account, engine: str) -> None:
     toml = """
         warmup = "100ms"

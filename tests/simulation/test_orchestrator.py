@@ -45,11 +45,11 @@ def events(run: Run) -> list[str]:
 
 def rate_over(lab: Lab, seconds: float) -> float:
     """Messages that have become due per second of the clock that the counts were read by."""
-    rows, cursor = lab.store.since(0)
+    rows = lab.store.since(0)[0]
     begun = rows.at_ns[-1]
     while rows.at_ns[-1] - begun < seconds * 1e9:
         time.sleep(0.05)
-        rows, cursor = lab.store.since(0)
+        rows = lab.store.since(0)[0]
     inside = rows.at_ns >= begun
     counts, times = rows.column(LINK, "due")[inside], rows.at_ns[inside]
     return float((counts[-1] - counts[0]) / (times[-1] - times[0]) * 1e9)
@@ -101,12 +101,17 @@ def test_sizes_and_service_times_change_from_the_next_message_on(
     run = lab.stop()
     nothing_lost(run)
     assert run.store.histogram(LINK, "service").max_ns >= 3_000_000
-    assert events(run) == ["set a: size = 2KiB", "set b: service = 3ms", "set b: service = 0", "set a: size = 64"]
+    assert events(run) == [
+        "set a: size = 2KiB",
+        "set b: service = 3ms",
+        "set b: service = 0",
+        "set a: size = 64",
+    ]
 
 
 @pytest.mark.slow
-def test_counts_go_up_and_down(labs: Any, nothing_lost: Account, engine: str) -> None:
-    lab = labs.start(PAIR, engine=engine)
+def test_counts_go_up_and_down(labs: Any, nothing_lost: Account) -> None:
+    lab = labs.start(PAIR)
     labs.received(lab, LINK, 50)
     lab.set("b", count=4)
     lab.set("a", count=3)
@@ -127,8 +132,8 @@ def test_counts_go_up_and_down(labs: Any, nothing_lost: Account, engine: str) ->
 
 
 @pytest.mark.slow
-def test_a_paused_producer_accrues_nothing(labs: Any, nothing_lost: Account, engine: str) -> None:
-    lab = labs.start(PAIR, engine=engine)
+def test_a_paused_producer_accrues_nothing(labs: Any, nothing_lost: Account) -> None:
+    lab = labs.start(PAIR)
     labs.received(lab, LINK, 50)
     lab.pause("a")
     assert {v.state for v in lab.instances() if v.node == "a"} == {"paused"}
@@ -185,8 +190,8 @@ def test_what_waits_for_a_consumer_that_is_paused_at_the_end_was_not_dropped(lab
 
 
 @pytest.mark.slow
-def test_an_instance_may_be_stopped_and_started(labs: Any, books_close: Account, engine: str) -> None:
-    lab = labs.start(PAIR, engine=engine)
+def test_an_instance_may_be_stopped_and_started(labs: Any, books_close: Account) -> None:
+    lab = labs.start(PAIR)
     labs.received(lab, LINK, 50)
     for node in ("a", "b"):
         lab.halt(node, 1)
@@ -203,9 +208,13 @@ def test_an_instance_may_be_stopped_and_started(labs: Any, books_close: Account,
 
 
 @pytest.mark.slow
-def test_a_scenarios_events_happen_by_themselves(labs: Any, books_close: Account, engine: str) -> None:
+def test_a_scenarios_events_happen_by_themselves(labs: Any, books_close: Account) -> None:
     plan = [
-        ("300ms", 'action = "set", node = "a", rate = "800/s", size = "200B"', "set a: rate = 800/s, size = 200B"),
+        (
+            "300ms",
+            'action = "set", node = "a", rate = "800/s", size = "200B"',
+            "set a: rate = 800/s, size = 200B",
+        ),
         ("500ms", 'action = "pause", node = "b"', "pause b"),
         ("700ms", 'action = "resume", node = "b"', "resume b"),
         ("900ms", 'action = "kill", node = "b", instance = 1', "kill b.1"),
@@ -214,7 +223,7 @@ def test_a_scenarios_events_happen_by_themselves(labs: Any, books_close: Account
         ("2s", 'action = "stop", node = "a"', "stop a.0"),
     ]
     lines = ",\n".join(f'{{at = "{at}", {what}}}' for at, what, _ in plan if "instance = 7" not in what)
-    run = labs.run(f'duration = "4s"\n{PAIR}\nevent = [{lines}]', engine=engine)
+    run = labs.run(f'duration = "4s"\n{PAIR}\nevent = [{lines}]')
     books_close(run)
     assert sorted(events(run)) == sorted(text for _, _, text in plan if text)
     at = {event["text"]: event["at_s"] for event in run.report()["events"]}
@@ -291,11 +300,11 @@ def test_a_bad_value_is_refused_with_a_sentence_and_changes_nothing(labs: Any, n
 
 
 @pytest.mark.slow
-def test_there_is_room_for_so_many_producers_and_a_sentence_for_more(
-    labs: Any, books_close: Account
-) -> None:
+def test_there_is_room_for_so_many_producers_and_a_sentence_for_more(labs: Any, books_close: Account) -> None:
     lab = labs.start(PAIR)
-    with pytest.raises(CannotRun, match='link "a -> b" has had 2 producers in this run and has no room for 25'):
+    with pytest.raises(
+        CannotRun, match='link "a -> b" has had 2 producers in this run and has no room for 25'
+    ):
         lab.set("a", count=27)
     assert lab.orchestrator.node("a").count == 2
     lab.set("a", count=6)
@@ -328,10 +337,10 @@ def test_an_ended_run_cannot_be_steered_and_ends_only_once(labs: Any) -> None:
         lambda: orchestrator.pause("a"),
         lambda: orchestrator.resume("a"),
     ):
-        with pytest.raises(CannotRun, match="^the run is ended: there is nothing to steer$") as caught:
+        with pytest.raises(CannotRun, match=r"^the run is ended: there is nothing to steer$") as caught:
             act()
         assert caught.value.exit_code == 3
-    with pytest.raises(CannotRun, match="^this run is ended: a run starts once; make a new one$"):
+    with pytest.raises(CannotRun, match=r"^this run is ended: a run starts once; make a new one$"):
         orchestrator.start()
     orchestrator.stop()
     assert orchestrator.wait(0)
@@ -378,7 +387,7 @@ def test_a_runner_that_does_not_even_begin_is_told_with_its_last_words(
     (tmp_path / "zmq.py").write_text("raise RuntimeError('no luck today')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     orchestrator = Orchestrator(push_pull(), engine="python", record=False)
-    with pytest.raises(RunnerFailed, match="^a runner ended by itself: RuntimeError: no luck today$"):
+    with pytest.raises(RunnerFailed, match=r"^a runner ended by itself: RuntimeError: no luck today$"):
         orchestrator.start()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ def scenario(*nodes: tuple[str, int], inproc: tuple[str, ...] = ()) -> Scenario:
         nodes=tuple(Node(name=name, role="worker", count=count) for name, count in nodes),
         links=tuple(
             Link(source=a, target=b, transport="inproc" if a + b in inproc else "tcp")
-            for a, b in zip(names, names[1:], strict=False)
+            for a, b in itertools.pairwise(names)
         ),
     )
 
@@ -97,9 +99,7 @@ def test_paired_ones_are_joined_by_their_remainder(
     sources: int, targets: int, pairs: set[tuple[int, int]]
 ) -> None:
     link = Link(source="a", target="b", wiring="paired")
-    found = {
-        (i, j) for i in range(sources) for j in range(targets) if joined(link, i, j, sources, targets)
-    }
+    found = {(i, j) for i in range(sources) for j in range(targets) if joined(link, i, j, sources, targets)}
     assert found == pairs
 
 

@@ -19,14 +19,15 @@ CAUSES = (
     "hwm", "slow-joiner", "no-subscriber", "peer-death", "disconnect", "linger", "conflated", "network",
     "unresolved",
 )  # fmt: skip
+COUNTS = ("due", "published", "sent", "unsent", "received", "in_flight", "foreign")
 FIGURES = {"count": 20_000, "mean": 5.0, "p50": 4, "p90": 6, "p99": 8, "p99.9": 9, "max": 10}
 
 
 def block(**values: Any) -> dict[str, Any]:
     """One link as it stands in a document."""
-    counts = {name: 0 for name in ("due", "published", "sent", "unsent", "received", "in_flight", "foreign")}
+    counts = dict.fromkeys(COUNTS, 0)
     rates = {"offered_rate": 100.0, "achieved_rate": 99.0, "throughput": 98.0, "bytes": 0}
-    lost = {cause: 0 for cause in CAUSES} | values.pop("lost", {})
+    lost = dict.fromkeys(CAUSES, 0) | values.pop("lost", {})
     return {
         **counts,
         **rates,

@@ -109,8 +109,22 @@ CLOSED = {
 }  # fmt: skip
 
 
+NATIVE = (
+    "tcp",
+    "inproc",
+    "pub-sub over tcp",
+    "many packed in few processes",
+    "three stages",
+    "sizes and bursts",
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CLOSED)
+@pytest.mark.parametrize(
+    ("engine", "case"),
+    [*(("python", case) for case in CLOSED), *(("native", case) for case in NATIVE)],
+    indirect=["engine"],
+)
 def test_nothing_is_lost_and_nothing_in_flight_at_the_end(
     labs: Any, nothing_lost: Account, engine: str, case: str
 ) -> None:
@@ -125,11 +139,9 @@ def test_nothing_is_lost_and_nothing_in_flight_at_the_end(
 
 
 @pytest.mark.slow
-def test_in_a_mesh_every_consumer_gets_its_share_and_paired_ones_their_own(labs: Any, engine: str) -> None:
+def test_in_a_mesh_every_consumer_gets_its_share_and_paired_ones_their_own(labs: Any) -> None:
     nodes = [producer("a", count=4, arrivals="constant"), consumer("b", count=2), consumer("c", count=2)]
-    run = labs.run(
-        scenario(*nodes, link("a", "b", "pub-sub"), link("a", "c", "pub-sub", wiring="paired")), engine=engine
-    )
+    run = labs.run(scenario(*nodes, link("a", "b", "pub-sub"), link("a", "c", "pub-sub", wiring="paired")))
     links = run.report()["links"]
     mesh, paired = links["a -> b"], links["a -> c"]
     assert [one["received"] for one in mesh["per_subscriber"].values()] == [mesh["published"]] * 2
@@ -166,7 +178,9 @@ def test_a_subscriber_is_owed_only_what_it_subscribed_to(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pattern", ["push-pull", "pub-sub"])
+@pytest.mark.parametrize(
+    ("engine", "pattern"), [("python", "push-pull"), ("native", "pub-sub")], indirect=["engine"]
+)
 def test_a_conflating_link_says_what_it_replaced(
     labs: Any, books_close: Account, engine: str, pattern: str
 ) -> None:
@@ -222,9 +236,7 @@ def test_behind_tiny_marks_the_producer_is_blocked_and_the_rest_is_unsent(
 
 
 @pytest.mark.slow
-def test_a_worker_that_cannot_send_on_blocks_what_comes_in(
-    labs: Any, books_close: Account, engine: str
-) -> None:
+def test_a_worker_that_cannot_send_on_blocks_what_comes_in(labs: Any, books_close: Account) -> None:
     small = {"send_hwm": 1, "receive_hwm": 1, "send_buffer": "4KiB", "receive_buffer": "4KiB"}
     parts = [
         _block("node", name="a", role="producer", rate="1000/s", size="4KiB", arrivals="constant"),
@@ -233,7 +245,7 @@ def test_a_worker_that_cannot_send_on_blocks_what_comes_in(
         link("a", "b", **small),
         link("b", "c", **small),
     ]
-    found = books_close(labs.run(scenario(*parts, duration="1s"), engine=engine))
+    found = books_close(labs.run(scenario(*parts, duration="1s")))
     assert found["a -> b"]["due"] == 1000
     assert found["a -> b"]["unsent"] > 500
     assert found["b -> c"]["sent"] == found["a -> b"]["received"] == found["b -> c"]["received"]
@@ -250,7 +262,9 @@ def expected_due(seed: int, node: str, count: int, rate: float, duration_ns: int
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    ("engine", "seed"), [("python", 1), ("native", 1), ("python", 2)], indirect=["engine"]
+)
 def test_how_many_are_due_is_what_the_seed_says(labs: Any, engine: str, seed: int) -> None:
     parts = [producer("a", count=2), consumer("b"), link("a", "b")]
     block = labs.run(scenario(*parts, seed=seed), engine=engine).report()["links"]["a -> b"]

@@ -49,7 +49,7 @@ def test_there_is_room_for_the_first_and_the_spare_producers(wiring: Wiring) -> 
         wiring.new_instance("a", index, 0)
     wiring.check_room("a", SPARE_PRODUCERS)
     wiring.check_room("d", 1000)
-    with pytest.raises(CannotRun, match='link "a -> b" has had 3 producers .* no room for 25 more'):
+    with pytest.raises(CannotRun, match=r'link "a -> b" has had 3 producers .* no room for 25 more'):
         wiring.check_room("a", SPARE_PRODUCERS + 1)
 
 
@@ -60,7 +60,13 @@ def test_a_runner_is_told_all_it_needs(wiring: Wiring) -> None:
     assert told.probe == "/private/runner-0.probe"
     assert [p.runner for p in placed] == ["runner-0", "runner-0"]
     (loop,) = told.loops
-    assert (loop.node, loop.role, loop.count, loop.rate, loop.arrivals) == ("a", "producer", 3, 900.0, "constant")
+    assert (loop.node, loop.role, loop.count, loop.rate, loop.arrivals) == (
+        "a",
+        "producer",
+        3,
+        900.0,
+        "constant",
+    )
     assert (loop.size, loop.service, loop.spin) == ("1KiB", "0s", False)
     assert [i.index for i in loop.instances] == [0, 1]
     first, second = loop.instances[1].sends

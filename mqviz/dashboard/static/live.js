@@ -27,7 +27,7 @@ export function mount(model, el) {
   const page = new Page(model, root)
   new ResizeObserver(() => page.dirty()).observe(root)
   root.prepend(style)
-  queueMicrotask(() => page.open(el))
+  queueMicrotask(() => page.open(model, el))
   return root
 }
 
@@ -105,12 +105,18 @@ class Page {
     this.grid.append(nodes, events)
   }
 
-  open(el) {
+  open(model, el) {
     this.follow(el)
     document.getElementById("mq-skeleton")?.remove()
     this.client = new Client(this)
+    // charts do not need the session, the controls do: once it is gone, only a new page has one
+    model.document?.on_event("connection_lost", () => { this.stale = true; this.renew() })
     this.show(WINDOWS.find(({label}) => label === localStorage.getItem("mq-window")) ?? WINDOWS[1])
     this.pause(false)
+  }
+
+  renew() {
+    if (this.stale && this.client.connected) location.reload()
   }
 
   /** Page has the theme as a class on an element around this one. */
@@ -153,6 +159,7 @@ class Page {
     const again = this.told?.run === message.run
     this.told = message
     this.lostAt = null
+    this.renew()
     if (!again) {
       this.nodes.shapeOf(message.nodes)
       this.load()

@@ -8,23 +8,21 @@ from mqviz.simulation.engine.ends import HistogramPlaces
 from mqviz.telemetry import histogram
 from mqviz.telemetry.histogram import ABOVE, BELOW, HEAD, I64, LIMIT_NS, MAX, SUM, U64
 
+ONE = np.uint64(1)
+
 
 def add_values(words: U64, at: int, values_ns: I64) -> None:
     """Add durations to the histogram that begins at word `at`."""
     if not len(values_ns):
         return
     top = int(values_ns.max())
+    words[at + MAX] = max(int(words[at + MAX]), top, 0)
     if int(values_ns.min()) < 0 or top >= LIMIT_NS:
         words[at + BELOW] += np.uint64(np.count_nonzero(values_ns < 0))
         words[at + ABOVE] += np.uint64(np.count_nonzero(values_ns >= LIMIT_NS))
-        words[at + MAX] = max(int(words[at + MAX]), top, 0)
         values_ns = values_ns[(values_ns >= 0) & (values_ns < LIMIT_NS)]
-        if not len(values_ns):
-            return
-    words[at + MAX] = max(int(words[at + MAX]), top)
     words[at + SUM] += np.uint64(values_ns.sum())
-    bins, counts = np.unique(histogram.bins_of(values_ns), return_counts=True)
-    words[at + HEAD + bins] += counts.astype(np.uint64)
+    np.add.at(words, at + HEAD + histogram.bins_of(values_ns), ONE)
 
 
 class Values:

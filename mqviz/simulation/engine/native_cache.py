@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def name() -> str:
     """The folder's name: versions, and a hash over the sources that are compiled or laid out by."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in [*sorted(here.glob("native_*.py")), *(Path(m.__file__) for m in (message, histogram, probe))]:
+    for path in [*sorted(here.glob("native_*.py")), *(Path(str(m.__file__)) for m in (message, histogram, probe))]:
         digest.update(path.read_bytes())
     for part in (
         __version__, importlib.metadata.version("numba"), importlib.metadata.version("llvmlite"),
@@ -85,19 +85,36 @@ def is_warm() -> bool:
     return (folder() / COMPLETE).exists()
 
 
-def warm() -> float:
+def warm(cancelled: Callable[[], bool] = lambda: False) -> float:
     """Compile what is missing, in a process of its own. Returns the seconds that it took.
 
-    Raises CannotRun when it does not compile here.
+    Raises CannotRun when it does not compile here, or when `cancelled` comes true meanwhile.
     """
     began = time.monotonic()
     if is_warm():
         return 0.0
-    done = subprocess.run(
-        [sys.executable, "-m", __spec__.name], capture_output=True, text=True, timeout=COMPILE_SECONDS
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    with subprocess.Popen(
+        [sys.executable, "-m", __spec__.name],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as compiling:
+        try:
+            while True:
+                try:
+                    _, words = compiling.communicate(timeout=0.1)
+                    break
+                except subprocess.TimeoutExpired:
+                    if cancelled():
+                        raise CannotRun("the run is ending") from None
+                    if time.monotonic() - began > COMPILE_SECONDS:
+                        raise CannotRun("the native engine takes too long to compile; use engine = python") from None
+        finally:
+            compiling.kill()
+    if compiling.returncode:
+        last = (words.strip().splitlines() or ["no reason given"])[-1]
         raise CannotRun(f"the native engine does not compile on this machine ({last}); use engine = python")
     return time.monotonic() - began
 

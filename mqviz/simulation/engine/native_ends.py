@@ -50,7 +50,7 @@ class SendRoom:
         row[at.WIDTH] = sender.width
         row[at.IDENTITY] = signed(message.MAGIC_AND_VERSION | sender.producer_id << 32)
         for column, duration in ((at.LATENESS, "lateness"), (at.BLOCKED, "blocked")):
-            row[column : column + 2] = places.of(sender.link, duration)
+            row[column : column + 2] = places.of(sender.link, duration) or (0, 0)
 
 
 class ReceiveRoom:

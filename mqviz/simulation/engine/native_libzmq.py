@@ -58,6 +58,7 @@ _clock_nanosleep = _symbol(_libc, "clock_nanosleep", _int, _int, _word, _word)
 _ppoll = _symbol(_libc, "ppoll", _word, _word, _word, _word)
 _epoll_wait = _symbol(_libc, "epoll_wait", _int, _word, _int, _int)
 
+
 def helper(function: F) -> F:
     """A function that only compiled code calls: it is compiled into its callers, and not kept by itself."""
     made: F = numba.njit(nogil=True, error_model="numpy")(function)

@@ -42,7 +42,7 @@ from mqviz.simulation.engine.native_state import (
     WIDTH,
 )
 from mqviz.telemetry import probe
-from mqviz.telemetry.histogram import ABOVE, BELOW, HEAD, LIMIT_NS, MAX, SUB, SUM, I64
+from mqviz.telemetry.histogram import ABOVE, BELOW, HEAD, I64, LIMIT_NS, MAX, SUB, SUM
 
 MEASURE = message.FLAG_MEASURE
 CLOSED_LOOP = message.FLAG_CLOSED_LOOP
@@ -66,7 +66,7 @@ def record(words: I64, at: int, value_ns: int) -> None:
         place = value_ns
         if value_ns >= 256:
             # the exponent of a float64 is the place of the highest bit
-            shift = (np.float64(value_ns).view(np.int64) >> 52) - 1023 - 7
+            shift = int(np.float64(value_ns).view(np.int64) >> 52) - 1023 - 7
             place = shift * SUB + (value_ns >> shift)
         words[at + HEAD + place] += 1
 

@@ -19,6 +19,7 @@ from mqviz.telemetry.histogram import U64
 
 DONTWAIT = int(zmq.DONTWAIT)  # the enum costs 0.6 µs a message
 POLLOUT = int(zmq.POLLOUT)
+EVENTS = int(zmq.EVENTS)
 HEADER = struct.Struct("<QQqqq")
 IDENTITY = message.MAGIC_AND_VERSION
 RETRY_NS = 200_000
@@ -62,6 +63,8 @@ class Out:
 
         `earliest`: when this instance could first have tried (the end of its last blocked spell).
         """
+        if self.first_attempt and not int(self.socket.getsockopt(EVENTS)) & POLLOUT:
+            return False  # a send that does not wait looks for new room once a millisecond; this asks
         now = clock.now_ns()
         if not intended:
             intended = origin = now

@@ -21,9 +21,12 @@ from mqviz.telemetry import clock, probe
 from mqviz.telemetry.histogram import I64, U64
 
 DONTWAIT = int(zmq.DONTWAIT)
-SLOTS = 512
+SLOTS = 1024
 """Messages that a link's batch holds."""
-_receive_into = zmq.backend.Socket.recv_into
+TURN = 64
+"""Messages that an instance serves before the next of its loop has its turn."""
+SINCE = {"transit": 3, "response": 2, "end_to_end": 4}
+"""Durations up to the end of a message, and the header's word that each counts from."""
 
 
 class Batch:
@@ -49,45 +52,56 @@ class Batch:
         self.headers = self.array.view(np.int64).reshape(SLOTS, -1)[:, prefix // 8 :]
         self.received_at = np.zeros(SLOTS, np.int64)
         self.times = self.received_at.data
-        self.row_of = np.zeros(SLOTS, np.int64)
-        self.rows = self.row_of.data
+        self.fields = self.array.view(np.int64).data
+        self.rows: list[int] = []
+        """The rows of the messages: each holds from its place in `begins` on."""
+        self.begins: list[int] = []
         self.used = 0
         self.durations = {
             name: Values(words, places, link, name)
             for name in ("transit", "service", "response", "end_to_end")
         }
-        self._places = {name: places.of(link, name) for name in ("transit", "response", "end_to_end")}
+        self._places = {name: places.of(link, name) for name in SINCE}
+
+    def begin_row(self, row: int) -> None:
+        """The messages from the next slot on are of this row."""
+        self.begins.append(self.used)
+        self.rows.append(row)
 
     def flush_rows(self) -> tuple[I64, I64, I64]:
         """Sequence numbers into the rows. Returns flags, headers and receive times of the batch."""
         n = self.used
-        self.used = 0
         headers = self.headers[:n]
-        rows = self.row_of[:n]
-        sequences = headers[:, 1] & message.SEQUENCE_MASK
-        first = int(rows[0])
-        for row in [first] if (rows == first).all() else np.unique(rows):
-            advance(self.words, int(row), sequences[rows == row] + 1)
+        places = (headers[:, 1] & message.SEQUENCE_MASK) + 1
+        if len(set(self.rows)) == 1:
+            advance(self.words, self.rows[0], places)
+        else:
+            rows = np.repeat(self.rows, np.diff([*self.begins, n]))
+            for row in set(self.rows):
+                advance(self.words, row, places[rows == row])
+        self.used = 0
+        self.rows.clear()
+        self.begins.clear()
         return (headers[:, 0] >> 24) & 0xFF, headers, self.received_at[:n]
 
     def flush(self) -> None:
         """For ends without service: all of it, and what was received is worked off."""
         if self.used:
             flags, headers, received = self.flush_rows()
-            measured = (flags & message.FLAG_MEASURE).astype(bool)
-            closed = (flags & message.FLAG_CLOSED_LOOP).astype(bool)
-            for name, since in (("transit", 3), ("response", 2), ("end_to_end", 4)):
-                place = self._places[name]
-                if place is None:
-                    continue
-                values = received - headers[:, since]
-                for phase, chosen in enumerate((~measured, measured)):
-                    if name != "transit":
-                        chosen = chosen & ~closed
-                    if chosen.any():
-                        add_values(self.words, place[phase], values[chosen])
+            kind = int(flags[0])
+            if (flags == kind).all():
+                self._add_durations(kind, headers, received)
+            else:
+                for kind in set(flags.tolist()):
+                    self._add_durations(kind, headers[flags == kind], received[flags == kind])
         for values_kept in self.durations.values():
             values_kept.flush()
+
+    def _add_durations(self, flags: int, headers: I64, received: I64) -> None:
+        for name, since in SINCE.items():
+            place = self._places[name]
+            if place and (name == "transit" or not flags & message.FLAG_CLOSED_LOOP):
+                add_values(self.words, place[flags & message.FLAG_MEASURE], received - headers[:, since])
 
 
 def advance(words: U64, row: int, places: I64) -> None:
@@ -171,7 +185,6 @@ class PythonReceivers(Receivers):
         self._known: list[dict[int, list[int]]] = [{} for _ in self.ends]
         self._helloes: list[dict[int, int]] = [{} for _ in self.ends]
         self._ready = [False] * len(self.ends)
-        self._pending_ends: list[int] = []
         self._plain = not any(m.senders for m in members)
 
     def rows_changed(self) -> None:
@@ -182,13 +195,14 @@ class PythonReceivers(Receivers):
             for (number, topic), row in end.rows.items():
                 identity = message.MAGIC_AND_VERSION | end.producer_id(number) << 32
                 for flags in (0, 1, 4, 5):
-                    known.setdefault(identity | flags << 24, [-1] * topics)[topic] = row
+                    known.setdefault(identity | flags << 24, [0] * topics)[topic] = row
                 helloes[identity | message.FLAG_HELLO << 24] = number
             self._known[e], self._helloes[e] = known, helloes
 
     def draws_changed(self) -> None:
         for job in self._jobs:
             job.services, job.sizes, job.topics = [], [], []
+        self._ready = [True] * len(self.ends)  # the other loop may go on, which has read otherwise
 
     def flush(self) -> None:
         for batch in self._batches:
@@ -214,6 +228,11 @@ class PythonReceivers(Receivers):
         self.flush()
         super().change(command, now_ns)
 
+    def resume(self, now_ns: int) -> None:
+        super().resume(now_ns)
+        for job in self._jobs:  # nothing was served meanwhile
+            job.previous_end = max(job.previous_end, now_ns)
+
     def slice(self, until_ns: int) -> None:
         try:
             if self._one_by_one or any(job.busy for job in self._jobs):
@@ -232,73 +251,72 @@ class PythonReceivers(Receivers):
                 time.sleep(min(until_ns - now, 5_000_000) / 1e9)
                 now = clock.now_ns()
                 continue
-            if not self._pending_ends:
+            if any(self._ready):  # the others must not starve
+                if len(self.ends) > 1:
+                    self._mark(self.poller.wait(0))
+            else:
                 self._set_idle(1)
-                self._pending_ends = self.poller.wait(until_ns - now)
+                self._mark(self.poller.wait(until_ns - now))
                 self._set_idle(0)
-            ends, self._pending_ends = self._pending_ends, []
-            for at, e in enumerate(ends):
-                if not self._drain_end(e, until_ns):
-                    self._pending_ends = ends[at:]
-                    return
+            for e, ready in enumerate(self._ready):
+                if ready:
+                    self._ready[e] = not self._drain_end(e)
             now = clock.now_ns()
 
     def _set_idle(self, value: int) -> None:
         for job in self._jobs:
             self._fast_words[job.offset + probe.IDLE] = value
 
-    def _drain_end(self, e: int, until_ns: int) -> bool:
-        """Read one socket until it is empty (True) or the slice is over (False)."""
+    def _drain_end(self, e: int) -> bool:
+        """Read one socket until it is empty (True), or until the batch is full (False)."""
         end, batch = self.ends[e], self._batch_of[e]
-        socket = end.socket
-        if socket.closed:
+        if end.socket.closed:
             return True
-        known = self._known[e].get
-        words, slots, firsts, times, rows = (
-            batch.fast_words,
-            batch.slots,
-            batch.firsts,
-            batch.times,
-            batch.rows,
-        )
-        first_at, topic_at, topics = batch.first_at, batch.topic_at, batch.topics
-        single = len(end.plan.topics) == 1
-        needed, received = batch.stride, probe.RECEIVED
-        now_ns, receive_into = clock.now_ns, _receive_into
-        used, size, total, taken = batch.used, 0, 0, 0
+        receive_into, now_ns = end.socket.recv_into, clock.now_ns
+        words, slots, times = batch.fast_words, batch.slots, batch.times
+        firsts, first_at, topics, topic_at = batch.firsts, batch.first_at, batch.topics, batch.topic_at
+        several, needed = len(end.plan.topics) > 1, batch.stride
+        used = before = batch.used
+        known_first = known_topic = -1  # of the message before: its row is looked up once
+        topic = size = total = place = count = 0
         try:
-            while True:
-                if used == SLOTS:
-                    batch.used = used
-                    batch.flush()
-                    used = 0
-                    if times[SLOTS - 1] >= until_ns:
-                        return False
-                size = receive_into(socket, slots[used], flags=DONTWAIT)
-                table = known(firsts[first_at[used]])
-                if table is None or size < needed:
-                    self._unknown(e, size, firsts[first_at[used]])
-                    continue
-                if single:
-                    row = table[0]
-                else:
+            while used < SLOTS:
+                size = receive_into(slots[used], flags=DONTWAIT)
+                first = firsts[first_at[used]]
+                if several:
                     topic = topics[topic_at[used]]
-                    row = table[topic] if topic < len(table) else -1
-                    if row < 0:
-                        self._unknown(e, 0, 0)
+                if first != known_first or topic != known_topic or size < needed:
+                    row = self._row(e, first, topic, size)
+                    if not row:
+                        known_first = -1
                         continue
+                    known_first, known_topic = first, topic
+                    batch.used = used
+                    batch.begin_row(row)
+                    place = row + probe.RECEIVED
+                    count = words[place]
                 times[used] = now_ns()
-                words[row + received] += 1
-                rows[used] = row
+                count += 1
+                words[place] = count
                 total += size
-                taken += 1
                 used += 1
         except zmq.Again:
             return True
         finally:
             batch.used = used
             words[end.offset + probe.BYTES] += total
-            words[end.offset + probe.WORKED_OFF] += taken
+            words[end.offset + probe.WORKED_OFF] += used - before
+            if used == SLOTS:
+                batch.flush()
+        return False
+
+    def _row(self, e: int, first: int, topic: int, size: int) -> int:
+        """The row of a message, 0 for a hello or a foreign one, which are dealt with."""
+        table = self._known[e].get(first)
+        if table is not None and topic < len(table) and table[topic] and size >= self._batch_of[e].stride:
+            return table[topic]
+        self._unknown(e, size, first)
+        return 0
 
     def _unknown(self, e: int, size: int, first: int) -> None:
         """A hello, or a foreign message."""
@@ -335,6 +353,12 @@ class PythonReceivers(Receivers):
             if wake > now:
                 self._sleep(now, wake)
                 now = clock.now_ns()
+            elif len(self._jobs) > 1:  # those that are free must not starve
+                self._mark(self.poller.wait(0))
+
+    def _mark(self, ends: list[int]) -> None:
+        for e in ends:
+            self._ready[e] = True
 
     def _sleep(self, now: int, wake: int) -> None:
         alone = len(self._jobs) == 1 and self._jobs[0].busy
@@ -344,12 +368,11 @@ class PythonReceivers(Receivers):
         elif alone or self.paused:
             time.sleep((wake - now) / 1e9)
         else:
-            for e in self.poller.wait(wake - now):
-                self._ready[e] = True
+            self._mark(self.poller.wait(wake - now))
 
     def _step(self, job: Job, until_ns: int) -> None:
-        """Advance one instance as far as it goes without waiting."""
-        while True:
+        """Advance one instance as far as it goes without waiting, or for its turn."""
+        for _ in range(TURN):
             if job.busy:
                 if not job.emitting:
                     if job.end > clock.now_ns():
@@ -385,27 +408,25 @@ class PythonReceivers(Receivers):
                 batch.flush_rows()
             used = batch.used
             try:
-                size = _receive_into(end.socket, batch.slots[used], flags=DONTWAIT)
+                size = end.socket.recv_into(batch.slots[used], flags=DONTWAIT)
             except zmq.Again:
                 return False
-            first = batch.firsts[batch.first_at[used]]
-            topic = batch.topics[batch.topic_at[used]]
-            table = self._known[e].get(first)
-            if table is None or size < batch.stride or topic >= len(table) or table[topic] < 0:
-                self._unknown(e, size, first)
-                continue
-            break
+            at = batch.first_at[used]
+            first = batch.firsts[at]
+            row = self._row(e, first, batch.topics[batch.topic_at[used]], size)
+            if row:
+                break
         now = clock.now_ns()
         words = self._fast_words
-        row = table[topic]
         words[row + probe.RECEIVED] += 1
         words[end.offset + probe.BYTES] += size
         words[job.offset + probe.IDLE] = 0
-        batch.times[used], batch.rows[used] = now, row
+        batch.times[used] = now
+        batch.begin_row(row)
         batch.used = used + 1
-        header = batch.headers[used]
+        fields = batch.fields
         job.flags = first >> 24 & 0xFF
-        job.intended, job.sent_at, job.origin = int(header[2]), int(header[3]), int(header[4])
+        job.intended, job.sent_at, job.origin = fields[at + 2], fields[at + 3], fields[at + 4]
         job.received_at = now
         phase = job.flags & message.FLAG_MEASURE
         batch.durations["transit"].by_phase[phase].append(now - job.sent_at)
@@ -434,7 +455,7 @@ class PythonReceivers(Receivers):
         if job.outs:
             if not job.topics:
                 draws = self.draws[job.index]
-                job.sizes, job.topics = draws.sizes().tolist(), draws.topics().tolist()
+                job.sizes, job.topics = draws.sizes().tolist()[::-1], draws.topics().tolist()[::-1]
                 for out in job.outs:
                     out.grow(out.width + max(job.sizes))
             pending = job.pending

@@ -257,7 +257,9 @@ class Rig:
         """Everything sent by push has been worked off."""
         ends = [(b, r) for b in self.schema.instances for r in b.receives]
         worked_off = sum(int(self.words[r.offset + probe.WORKED_OFF]) for _, r in ends)
-        return worked_off == sum(sum(self.sent(b.node, b.index, s.link)) for b in self.schema.instances for s in b.sends)
+        return worked_off == sum(
+            sum(self.sent(b.node, b.index, s.link)) for b in self.schema.instances for s in b.sends
+        )
 
     # what the probe shows
 

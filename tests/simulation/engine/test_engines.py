@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,7 @@ def received(rig: Rig, node: str = "b", index: int = 0) -> int:
 # counts
 
 
-@pytest.mark.parametrize(
-    "bind", ["tcp://127.0.0.1:*", "ipc://*", "inproc://a"], ids=["tcp", "ipc", "inproc"]
-)
+@pytest.mark.parametrize("bind", ["tcp://127.0.0.1:*", "ipc://*", "inproc://a"], ids=["tcp", "ipc", "inproc"])
 def test_every_message_is_counted_at_both_ends(rigs: Rigs, bind: str) -> None:
     rig = rigs(rigs.producers((rigs.outbound(bind=bind),)), rigs.consumers((rigs.inbound(),)))
     rig.run(0.4, measure_after=0.1)
@@ -321,9 +320,7 @@ def test_one_blocked_instance_does_not_hold_up_another(rigs: Rigs) -> None:
 # closed loop
 
 
-@pytest.mark.parametrize(
-    ("size", "instances"), [("64B", 1), ("64B", 3), ("uniform(40B, 2KiB)", 1)], ids=str
-)
+@pytest.mark.parametrize(("size", "instances"), [("64B", 1), ("64B", 3), ("uniform(40B, 2KiB)", 1)], ids=str)
 def test_a_closed_loop_is_due_when_it_is_sent(rigs: Rigs, size: str, instances: int) -> None:
     rig = rigs(
         rigs.producers(*[(rigs.outbound(number=n),) for n in range(instances)], rate=None, size=size),
@@ -578,7 +575,7 @@ def test_a_change_of_rate_keeps_what_is_due(rigs: Rigs) -> None:
     rig.produce(100)
     assert due <= rig.sent()[0] <= due + 5
     times = [message.unpack(socket.recv()).intended_ns for _ in range(50)]  # type: ignore[union-attr]
-    assert [b - a for a, b in zip(times, times[1:], strict=False)] == [MS] * 49
+    assert [b - a for a, b in itertools.pairwise(times)] == [MS] * 49
 
 
 def test_a_closed_loop_becomes_an_open_one_and_back(rigs: Rigs) -> None:

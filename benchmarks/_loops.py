@@ -1,146 +1,23 @@
-"""The ends that engines.py and pacing.py compare: bare pyzmq, and the loops of mqviz's engines."""
+"""The loops of mqviz's engines: one producer, one consumer, without the processes that runners are."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import zmq
+from _case import READING_NS, Case, Received, Sent, Total, timed
 
 from mqviz.simulation import engine, plan
 from mqviz.simulation.engine.ends import HistogramPlaces, Member, open_members
 from mqviz.simulation.engine.producer import Producers
 from mqviz.simulation.engine.receiver import Receivers
-from mqviz.simulation.runner import SLICE_NS, instance_plans
+from mqviz.simulation.runner import CATCH_UP_NS, SLICE_NS, instance_plans
 from mqviz.telemetry import clock, probe
 from mqviz.telemetry.histogram import WORDS, Histogram
 
 LINK = "a -> b"
 RUN_NUMBER = 7
-HELLO = b"hello"
-READING_NS = 5_000_000
-"""A receiving loop's count is read so often: a rate is between two of them."""
-MOST_BYTES = 400 << 20
-"""A publisher without a high-water mark queues all that its subscriber is behind: no more than this."""
-CHUNK = 100
-"""Messages between two looks at the clock."""
-CATCH_UP_NS = 500_000_000
-
-
-class Case(NamedTuple):
-    """What is sent how; `rate`: messages/s on a constant schedule, None: as fast as sends are accepted."""
-
-    variant: str  # pyzmq | python | native | uninstrumented
-    pattern: str
-    transport: str
-    size: int
-    rate: float | None = None
-
-    @property
-    def hwm(self) -> int:
-        """A publisher drops what is above its mark, so there it has none."""
-        return 1000 if self.pattern == "push-pull" else 0
-
-    @property
-    def most(self) -> int:
-        """Messages that one run may send."""
-        return MOST_BYTES // self.size
-
-    def bind(self, folder: Path) -> str:
-        """Where the sending end is to listen."""
-        return "tcp://127.0.0.1:*" if self.transport == "tcp" else f"ipc://{folder}/{self.variant}.ipc"
-
-
-class Sent(NamedTuple):
-    """What the sending end has to tell."""
-
-    messages: int
-    rate_error: float = 0.0  # of a schedule: achieved / offered - 1
-    lateness_p99_ns: int = 0
-
-
-class Received(NamedTuple):
-    """What the receiving end has to tell."""
-
-    messages: int
-    rate: float
-
-
-Total = Callable[[], int | None]
-"""How many messages there were in all; None while the sender still sends."""
-
-
-class BareSender:
-    """A loop around `send`, as anybody would write it."""
-
-    def __init__(self, case: Case, folder: Path) -> None:
-        self._case = case
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.PUSH if case.pattern == "push-pull" else zmq.PUB)
-        self._socket.sndhwm = case.hwm
-        self._socket.bind(case.bind(folder))
-        self.endpoint = self._socket.last_endpoint.rstrip(b"\0").decode()
-
-    def hello(self) -> None:
-        """One, where there is room."""
-        try:
-            self._socket.send(HELLO, zmq.DONTWAIT)
-        except zmq.Again:
-            pass
-
-    def send(self, seconds: float) -> Sent:
-        """For so long; an empty message comes last."""
-        send, payload, most = self._socket.send, b"x" * self._case.size, self._case.most
-        messages = 0
-        end = time.monotonic() + seconds
-        while not messages or (time.monotonic() < end and messages < most):
-            for _ in range(CHUNK):
-                send(payload)
-            messages += CHUNK
-        send(b"")
-        return Sent(messages)
-
-    def close(self) -> None:
-        """All has been received."""
-        self._socket.close(0)
-        self._context.term()
-
-
-class BareReceiver:
-    """A loop around `recv`."""
-
-    def __init__(self, case: Case, endpoint: str, folder: Path) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.PULL if case.pattern == "push-pull" else zmq.SUB)
-        self._socket.rcvhwm = case.hwm
-        if case.pattern == "pub-sub":
-            self._socket.subscribe(b"")
-        self._socket.connect(endpoint)
-
-    def hear(self) -> bool:
-        """Whether a hello has come."""
-        return bool(self._socket.poll(10)) and self._socket.recv() == HELLO
-
-    def receive(self, total: Total) -> Received:
-        """Until the empty message."""
-        receive = self._socket.recv
-        while receive() == HELLO:
-            pass
-        began = clock.now_ns()
-        while receive():
-            pass
-        took = clock.now_ns() - began
-        while (messages := total()) is None:
-            time.sleep(0.001)
-        return Received(messages, (messages - 1) * 1e9 / took)
-
-    def close(self) -> None:
-        """At once."""
-        self._socket.close(0)
-        self._context.term()
 
 
 class EngineEnd:
@@ -254,21 +131,3 @@ class EngineReceiver(EngineEnd):
         received = timed(self._slice, total)
         self.load.settle(clock.now_ns())
         return received
-
-
-def timed(slice_: Callable[[], int], total: Total) -> Received:
-    """Run slices, each of which tells how many have come so far, until all have; the rate while they came."""
-    began_ns = clock.now_ns()
-    readings: list[tuple[int, int]] = []
-    while True:
-        count = slice_()
-        wanted = total()
-        if count == wanted:
-            break
-        if count:
-            readings.append((clock.now_ns(), count))
-    # the slice in which the last one comes goes on without messages, so its end tells no rate if others can
-    if len(readings) < 2:
-        readings = [(began_ns, 0), (clock.now_ns(), count)]
-    (first_ns, first), (last_ns, last) = readings[0], readings[-1]
-    return Received(count, (last - first) * 1e9 / (last_ns - first_ns))
