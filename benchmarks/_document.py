@@ -43,7 +43,7 @@ def place(part: Part) -> str:
 
 def against_targets(parts: list[Part]) -> str:
     """One row a figure that has a target."""
-    lines = ["| what | target | median | of the rounds | |", "|---|---|---|---|---|"]
+    lines = ["| what | target | median | lowest to highest | |", "|---|---|---|---|---|"]
     for part in parts:
         for each in part.figures:
             if each.target is not None:
@@ -55,8 +55,9 @@ def against_targets(parts: list[Part]) -> str:
 
 
 def spread(figure: Figure) -> str:
-    """The lowest and highest round."""
-    return f"{show(min(figure.values), figure.unit)} to {show(max(figure.values), figure.unit)}"
+    """The lowest and highest value, and how many there are."""
+    low, high = (show(value, figure.unit) for value in (min(figure.values), max(figure.values)))
+    return f"{low} to {high} ({len(figure.values)})"
 
 
 def all_tables(part: Part) -> str:

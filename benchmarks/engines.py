@@ -46,10 +46,18 @@ def target(ratio: str, pattern: str, transport: str, size: str) -> Target | None
     return at_least(0.85) if size == "1 KiB" and ratio == "Python ÷ pyzmq" else None
 
 
-def turned(variants: Sequence[str]) -> Iterator[Sequence[str]]:
-    """All variants again and again, each time beginning with another one."""
-    while True:
-        yield variants
+Row = tuple[str, str, str]
+"""Pattern, transport, size."""
+
+
+def steps(cases: Sequence[Row], variants: Sequence[str], options: Options) -> Iterator[tuple[Row, str]]:
+    """All cases in every round, those with a target twice; each round begins with another variant."""
+    wanted = [case for case in cases if any(target(name, *case) for name, _, _ in RATIOS)]
+    order = [*cases] if options.quick else [*cases, *wanted]
+    for _ in range(options.rounds):
+        for case in order:
+            for variant in variants:
+                yield case, variant
         variants = (*variants[1:], variants[0])
 
 
@@ -65,14 +73,12 @@ def measure(options: Options) -> Iterator[Figure]:
         for variant in variants:  # the first of each imports and warms up
             line = plain if variant in PLAIN else compiled
             line.run(Case(variant, "push-pull", "tcp", 64), QUICK_SECONDS)
-        orders = turned(variants)
-        for _ in range(options.rounds):
-            for pattern, transport, size in cases:
-                for variant in next(orders):
-                    line = plain if variant in PLAIN else compiled
-                    ran = line.run(Case(variant, pattern, transport, SIZES[size]), seconds)
-                    rates[pattern, transport, size][variant].append(ran.received.rate)
-                    spent[pattern, transport, size][variant].append(ran.cpu_ns)
+        for case, variant in steps(cases, variants, options):
+            pattern, transport, size = case
+            line = plain if variant in PLAIN else compiled
+            ran = line.run(Case(variant, pattern, transport, SIZES[size]), seconds)
+            rates[case][variant].append(ran.received.rate)
+            spent[case][variant].append(ran.cpu_ns)
     for case in cases:
         row = " ".join(case)
         for variant in variants:

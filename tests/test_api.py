@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import subprocess
 import sys
@@ -58,6 +59,41 @@ def test_an_error_in_the_block_ends_the_run_and_comes_through() -> None:
         1 / 0  # noqa: B018
     assert lab.state == "ended"
     assert lab.run.report()["links"][LINK]["in_flight"] == 0
+
+
+def interrupt_soon() -> None:
+    """As Ctrl-C, or a notebook's stop button, while the main thread waits."""
+    threading.Timer(0.4, _thread.interrupt_main).start()
+
+
+@pytest.mark.slow
+def test_interrupting_a_wait_leaves_the_lab_running() -> None:
+    with small(duration="1h") as lab:
+        interrupt_soon()
+        with pytest.raises(KeyboardInterrupt):
+            lab.wait()
+        assert lab.state in ("warm-up", "measure")
+    assert lab.state == "ended"
+
+
+@pytest.mark.slow
+def test_interrupting_a_whole_run_ends_it_with_its_results(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wait = Lab.wait
+
+    def waits(lab: Lab, duration: object = None) -> bool:
+        interrupt_soon()
+        return wait(lab)
+
+    monkeypatch.setattr(Lab, "wait", waits)
+    scenario = push_pull(rate=500, duration="1h", warmup="50ms", transport="ipc")
+    with pytest.raises(KeyboardInterrupt):
+        mqviz.run(scenario, engine="python", out=tmp_path / "run")
+    run = mqviz.load(tmp_path / "run")
+    block = run.report()["links"][LINK]
+    assert run.state == "ended"
+    assert block["sent"] == block["received"] > 50
 
 
 @pytest.mark.slow

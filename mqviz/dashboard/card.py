@@ -55,6 +55,7 @@ class Card:
             row(*cells[2:], sizing_mode="stretch_width"),
             sizing_mode="stretch_width",
         )
+        self._turn = 0
         # one property carries all that is new: one event a push, and the browser draws when it has the time
         self._inbox = ColumnDataSource(name="mq:inbox")
         self._inbox.js_on_change("tags", _script("card_inbox.js", divs=divs, **_targets(figures, shared)))
@@ -83,7 +84,9 @@ class Card:
             self._send(piece, news, fresh=False)
 
     def _send(self, piece: Piece, texts: dict[str, str], *, fresh: bool) -> None:
-        text = msgspec.json.encode({"fresh": fresh, "texts": texts, **piece._asdict()}).decode()
+        self._turn += 1  # the same again must be a change too
+        message = {"turn": self._turn, "fresh": fresh, "texts": texts, **piece._asdict()}
+        text = msgspec.json.encode(message).decode()
         # nbclient takes every message with this word in it for one of a widget, and fails
         self._inbox.tags = [text.replace("state", "stat\\u0065")]
 

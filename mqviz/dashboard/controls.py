@@ -37,9 +37,8 @@ class Header:
         self.button = pmui.Button(size="small", margin=(0, 0, 0, 10))
         self.scenario.param.watch(self._pick, "value")
         self.button.on_click(self._press)
-        self.view = pmui.Row(
-            self.scenario, self.button, margin=0, sizing_mode="stretch_width", sx={"alignItems": "center"}
-        )
+        # plain layouts: one of pmui costs every session as much as a widget
+        self.view = pn.Row(self.scenario, self.button, margin=0, sizing_mode="stretch_width")
         self.renew()
 
     def renew(self) -> None:
@@ -90,7 +89,7 @@ class Controls:
         self._host = host
         self._made: dict[tuple[int, str], NodeControls] = {}
         self._shown: NodeControls | None = None
-        self.view = pmui.Column(margin=0, sizing_mode="stretch_width")
+        self.view = pn.Column(margin=0, sizing_mode="stretch_width")
 
     def pick(self, picked: dict[str, Any]) -> None:
         """Show the controls of a node; `picked`: node, instance (index), alive (that instance), paused."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mqviz.dashboard.window import MOST_ROWS, SPAN_S, Piece, Window
+from mqviz.dashboard import window
+from mqviz.dashboard.window import SPAN_S, Piece, Window
 
 
 def times(piece: Piece) -> list[float | None]:
@@ -14,13 +15,13 @@ def times(piece: Piece) -> list[float | None]:
 
 
 def test_every_row_comes_once(lab: Any) -> None:
-    window = Window(lab.store)
+    reader = Window(lab.store)
     seen = []
     for ticks in (3, 1, 0, 7):
         lab.run_for(ticks)
-        seen += times(window.read())
+        seen += times(reader.read())
     assert seen == [round(tick / 10, 3) for tick in range(1, 12)]
-    assert window.read().empty
+    assert reader.read().empty
 
 
 def test_nothing_is_shown_before_load_flows(new_lab: Any) -> None:
@@ -38,12 +39,12 @@ def test_all_columns_are_plain_numbers_of_one_length(lab: Any) -> None:
 
 
 def test_rates_are_the_same_in_pieces_and_at_once(lab: Any) -> None:
-    window = Window(lab.store)
+    reader = Window(lab.store)
     pieces: list[float | None] = []
     for _ in range(15):
         lab.run_for(2)
-        pieces += window.read().charts["throughput"]["received_0"]
-    whole = window.last().charts["throughput"]["received_0"]
+        pieces += reader.read().charts["throughput"]["received_0"]
+    whole = reader.last().charts["throughput"]["received_0"]
     assert pieces == whole
     assert pieces[-1] == pytest.approx(2_000, rel=0.2)
 
@@ -55,36 +56,38 @@ def test_a_stack_has_no_holes(lab: Any) -> None:
         assert None not in [value for values in charts[name].values() for value in values]
 
 
-def test_the_last_minute_ends_where_reading_has_come_to(lab: Any) -> None:
-    window = Window(lab.store)
-    lab.run_for(MOST_ROWS + 50)
-    window.read()
+def test_the_last_minute_ends_where_reading_has_come_to(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "MOST_ROWS", 60)
+    monkeypatch.setattr(window, "SPAN_S", 6.0)
+    reader = Window(lab.store)
+    lab.run_for(65)
+    reader.read()
     lab.run_for(5)
-    last = window.last()
-    assert len(times(last)) == MOST_ROWS
-    assert times(last)[-1] == 65.0
-    assert (last.start_s, last.end_s) == (5.0, 65.0)
-    assert times(window.read()) == [65.1, 65.2, 65.3, 65.4, 65.5]
+    last = reader.last()
+    assert len(times(last)) == 60
+    assert times(last)[-1] == 6.5
+    assert (last.start_s, last.end_s) == (0.5, 6.5)
+    assert times(reader.read()) == [6.6, 6.7, 6.8, 6.9, 7.0]
 
 
 def test_events_come_once_and_again_with_the_last_minute(lab: Any) -> None:
-    window = Window(lab.store)
+    reader = Window(lab.store)
     lab.run_for(10)
     lab.kill("pricing", 1)
-    assert window.read().events == [1.0]
+    assert reader.read().events == [1.0]
     lab.run_for(10)
     lab.pause("orders")
-    assert window.last().events == [1.0]
-    assert window.read().events == [2.0]
+    assert reader.last().events == [1.0]
+    assert reader.read().events == [2.0]
 
 
-def test_a_long_run_is_whole_in_coarser_rows(lab: Any) -> None:
-    lab.run_for(2 * MOST_ROWS)
+def test_a_long_run_is_whole_in_coarser_rows(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "MOST_ROWS", 60)
+    lab.run_for(120)
     lab.stop()
     whole = Window(lab.store).whole()
-    assert len(times(whole)) <= MOST_ROWS
-    assert times(whole)[0] <= 1.0
-    assert (whole.start_s, whole.end_s) == (0.0, pytest.approx(120.0, abs=1.0))
+    assert times(whole)[:3] == [1.0, 2.0, 3.0]
+    assert (whole.start_s, whole.end_s) == (0.0, pytest.approx(12.0, abs=1.0))
 
 
 def test_a_short_run_fills_the_chart(lab: Any) -> None:

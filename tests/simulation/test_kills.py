@@ -99,6 +99,29 @@ def test_a_runner_that_was_killed_from_outside_is_told_and_the_counts_are_exact(
     assert [e["text"] for e in run.report()["events"]] == [f"{node}.0 ended by itself (signal 9)"]
 
 
+@pytest.mark.parametrize("node", ["a", "b"])
+def test_a_kill_at_full_speed_leaves_as_many_sent_as_received_and_lost(
+    labs: Any, books_close: Account, engine: str, node: str
+) -> None:
+    toml = """
+        warmup = "100ms"
+        node = [
+            {name = "a", role = "producer", rate = "max", size = "100B"},
+            {name = "b", role = "consumer", count = 2},
+        ]
+        link = [{from = "a", to = "b", pattern = "push-pull"}]
+    """
+    lab = labs.start(toml, engine=engine)
+    labs.received(lab, "a -> b", 5_000)
+    lab.kill(node, 0)
+    if node == "b":
+        labs.received(lab, "a -> b", 5_000)
+    block = books_close(lab.stop())["a -> b"]
+    only(block, "peer-death")
+    if node == "b":
+        assert block["lost"]["peer-death"] < 200_000  # two marks, and what the kernel holds at 100 B
+
+
 def test_what_waits_for_a_killed_consumer_is_lost_with_it_and_not_more(
     labs: Any, books_close: Account
 ) -> None:

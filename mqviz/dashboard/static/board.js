@@ -2,6 +2,7 @@
 
 import {clock, count, durationText, known, make, say} from "./format.js"
 
+const MOST_MS = 2000
 const LEAST_MS = 250  // at most four pictures a second: each costs the browser some 50 ms of painting
 
 export class Board {
@@ -160,7 +161,7 @@ export function pace(work) {
       await new Promise(requestAnimationFrame)
       took = performance.now() - began
     }
-    setTimeout(turn, Math.max(LEAST_MS, 3 * took))
+    setTimeout(turn, Math.min(Math.max(LEAST_MS, 3 * took), MOST_MS))
   }
   turn()
   return () => { dirty = true }

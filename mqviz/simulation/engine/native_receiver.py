@@ -69,14 +69,14 @@ class NativeReceivers(Receivers):
 
     def draws_changed(self) -> None:
         self._draw_all()
-        self._ask_all()  # the other loop may go on, which knows in its own way who is ready
+        self.ask_all()  # the other loop may go on, which knows in its own way who is ready
 
     def resume(self, now_ns: int) -> None:
         super().resume(now_ns)
         self._rows[:, at.PREVIOUS_END] = np.maximum(self._rows[:, at.PREVIOUS_END], now_ns)
-        self._ask_all()
+        self.ask_all()
 
-    def _ask_all(self) -> None:
+    def ask_all(self) -> None:
         self._ends[:, at.MAYBE] = 1
 
     def _draw_all(self) -> None:

@@ -1,0 +1,156 @@
+"""A lab in a real JupyterLab: the cell's output moves, whatever the kernel does, and nothing stays behind."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+
+START = 'import mqviz\nlab = mqviz.Lab.push_pull(rate=500, duration="600s", engine="python", record=False)\nlab.start()\nlab'
+COMPUTE = (
+    "import time\nend = time.monotonic() + 12\nwhile time.monotonic() < end: sum(range(1_000))\nlab.state"
+)
+SLEEP = "time.sleep(100)"
+GONE_S = 6.0
+"""What may pass between the end of a kernel and that of the last process of its lab."""
+
+
+def load(name: str) -> ModuleType:
+    """A module of tests/."""
+    spec = importlib.util.spec_from_file_location(
+        f"mqviz_test_{name}", Path(__file__).parents[1] / f"{name}.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def jupyter() -> ModuleType:
+    return load("jupyter")
+
+
+@pytest.fixture(scope="module")
+def server(jupyter: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    lab = jupyter.JupyterLab(tmp_path_factory.mktemp("jupyterlab"))
+    yield lab
+    lab.stop()
+
+
+@pytest.fixture
+def open_notebook(server: Any, chromium: Browser) -> Iterator[Callable[[list[str]], Any]]:
+    opened = []
+
+    def make(cells: list[str]) -> Any:
+        server.write(f"n{len(opened)}.ipynb", cells)
+        opened.append(server.open(chromium, f"n{len(opened)}.ipynb"))
+        return opened[-1]
+
+    yield make
+    for notebook in opened:
+        notebook.close()
+
+
+def processes_of_labs() -> list[int]:
+    """Runners and agents under this process's server, and orphans of theirs."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "mqviz.simulation.runner" in words or "mqviz.telemetry.agent" in words:
+            found.append(process.pid)
+    return found
+
+
+def test_the_dashboard_moves_while_the_kernel_computes_and_after_an_interrupt(
+    jupyter: ModuleType, open_notebook: Callable[[list[str]], Any]
+) -> None:
+    others = processes_of_labs()
+    notebook = open_notebook([START, COMPUTE, SLEEP, "lab.state"])
+    notebook.run(0)
+    notebook.moves()
+    notebook.moves()
+    (first,) = notebook.pictures()
+
+    notebook.run(1)
+    jupyter.wait_for(lambda: notebook.state(1) == "[*]", 10)
+    notebook.moves(12)
+    assert notebook.state(1) == "[*]"
+    assert notebook.pictures() != [first]
+    assert notebook.done(1) == "'measure'" or notebook.done(1) == "'warm-up'"
+
+    notebook.run(2)
+    jupyter.wait_for(lambda: notebook.state(2) == "[*]", 10)
+    notebook.interrupt()
+    notebook.done(2)
+    notebook.run(3)
+    assert notebook.done(3) in ("'measure'", "'warm-up'")
+    notebook.moves()
+
+    assert notebook.errors == []
+    labs = set(processes_of_labs()) - set(others)
+    assert len(labs) == 3
+    notebook.shut_down()
+    jupyter.wait_for(lambda: not labs & set(psutil.pids()), GONE_S)
+
+
+def test_it_moves_when_all_cells_are_run_at_once(
+    jupyter: ModuleType, open_notebook: Callable[[list[str]], Any]
+) -> None:
+    notebook = open_notebook([START, 'lab.wait("40s")', "lab.stop().state"])
+    notebook.choose("Run", "Run All Cells")
+    notebook.moves()
+    notebook.moves()
+    assert notebook.state(1) == "[*]"
+    assert notebook.done(2, 90) == "'ended'"
+    jupyter.wait_for(
+        lambda: "ended" in notebook.page.locator(".jp-OutputArea-output header").inner_text(), 30
+    )
+
+
+def test_twice_the_same_and_a_small_file(
+    jupyter: ModuleType, server: Any, open_notebook: Callable[[list[str]], Any]
+) -> None:
+    notebook = open_notebook([START, "lab", "lab.stop().state"])
+    notebook.run(0)
+    notebook.moves()
+    notebook.run(1)
+    jupyter.wait_for(lambda: len(notebook.times) == 2 and min(notebook.times) > 0, 60)
+    notebook.run(2)
+    notebook.done(2)
+    jupyter.wait_for(lambda: len(set(notebook.times)) == 1, 60)
+
+    notebook.save()
+    saved = (server.folder / "n0.ipynb").read_text()
+    assert len(saved) < 300_000
+    outputs = [output for cell in json.loads(saved)["cells"] for output in cell["outputs"]]
+    assert not any("application/javascript" in output.get("data", {}) for output in outputs)
+    assert [url for url in notebook.requests if "//127.0.0.1" not in url and url.startswith("http")] == []
+
+
+def test_a_page_that_is_loaded_anew_shows_it_again(
+    jupyter: ModuleType, open_notebook: Callable[[list[str]], Any]
+) -> None:
+    notebook = open_notebook([START, "lab", "lab.stop().state"])
+    notebook.run(0)
+    notebook.moves()
+    notebook.choose("File", "Save Notebook")
+    notebook.page.reload()
+    notebook.page.wait_for_selector("text=Python 3 (ipykernel) | Idle")
+    notebook.run(1)
+    notebook.moves()
+    notebook.run(2)
+    assert notebook.done(2) == "'ended'"
