@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Collection
 from typing import Any
 
+from bokeh.core.validation import silence
+from bokeh.core.validation.warnings import EMPTY_LAYOUT
 from bokeh.server.tornado import BokehTornado
 from bokeh.util.warnings import BokehUserWarning
 from panel.io.application import build_applications
@@ -35,6 +37,8 @@ class Page:
             self.boards.read(theme)
         # a click on a widget that was made after the page was loaded repeats that widget; nothing is wrong
         warnings.filterwarnings("ignore", "reference already known", BokehUserWarning)
+        # the controls are empty until a node is selected
+        silence(EMPTY_LAYOUT, True)
         self.application = BokehTornado(
             build_applications({"/": lambda: make_page(host, self.broadcast)}, title="mqviz"),
             extra_websocket_origins=list(origins),

@@ -66,7 +66,7 @@ class Card:
     def drawn(self) -> bool:
         """A browser has drawn it, and the kernel has heard so."""
         try:
-            return self._first.inner_width > 0
+            return bool(self._first.inner_width)
         except UnsetValueError:
             return False
 

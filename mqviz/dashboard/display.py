@@ -47,7 +47,8 @@ def load_panel() -> None:
     from IPython.display import display
     from IPython.utils.capture import capture_output
 
-    with capture_output() as captured:
+    # no model that asks for the browser's language and zone: it would be one more output each time
+    with capture_output() as captured, pn.config.set(browser_info=False):
         pn.extension(inline=True)
     handles = [
         display(output.data, metadata=output.metadata, raw=True, display_id=True)

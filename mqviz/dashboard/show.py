@@ -125,7 +125,7 @@ class Telling:
             except Exception:
                 # the others go on; what a browser sends is not ours to trust
                 log.exception("a view of the lab could not be brought up to date")
-                view.give_up()
+                view.close()
 
     def done(self, views: list[View]) -> bool:
         """The run is over, and every view that will ever be there shows its end."""

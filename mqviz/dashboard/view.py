@@ -40,8 +40,8 @@ class View(pn.pane.Bokeh):
 
     def bundle(self) -> Bundle:
         """What the cell shows."""
-        # without it Panel would show an output of its own beside this one, for what callbacks print
-        with pn.config.set(console_output="disable"):
+        # nothing from a CDN, and no other output beside this one for what callbacks print
+        with pn.config.set(inline=True, console_output="disable"):
             data, metadata = self._repr_mimebundle_()
         (self._ref,) = self._models
         self._made_s = time.monotonic()
@@ -49,12 +49,14 @@ class View(pn.pane.Bokeh):
 
     @property
     def closed(self) -> bool:
-        """Its output is gone, or it was given up."""
+        """Its output is gone."""
         return self._ref not in pn.state._views
 
-    def give_up(self) -> None:
-        """It stays as it is."""
-        self._ref = ""
+    def close(self) -> None:
+        """Push no more, and let its models go."""
+        known = pn.state._views.pop(self._ref, None)
+        if known is not None:
+            known[0]._cleanup(known[1])
 
     def push(self, edition: Hashable, words: Words, piece: Piece, whole: Callable[[], Piece]) -> None:
         """Tell the browser what is new, or all of it where it has something else or nothing."""
@@ -76,10 +78,9 @@ class View(pn.pane.Bokeh):
 
     def _open(self) -> Any:
         """The channel to the browser: the first one, or that of a page that was loaded anew."""
-        known = pn.state._views.get(self._ref)
-        if known is None:
+        comm = pn.state._views.get(self._ref, (None,))[-1]
+        if comm is None:
             return None
-        comm = known[-1]
         now = time.monotonic()
         if self._heard is None and self._knocks and now - self._made_s > self._knocks[0]:
             del self._knocks[0]
@@ -91,6 +92,9 @@ class View(pn.pane.Bokeh):
     def _on_msg(self, ref: str, manager: Any, msg: Any) -> None:
         """Panel's way in for what a browser says."""
         with self._turn:
-            super()._on_msg(ref, manager, msg)
-            if self.card.drawn:
-                self._heard = pn.state._views[ref][-1]._comm
+            if "closed" in msg:
+                self.close()
+            elif not self.closed:
+                super()._on_msg(ref, manager, msg)
+                if self.card.drawn:
+                    self._heard = pn.state._views[ref][-1]._comm

@@ -348,7 +348,7 @@ class Orchestrator:
                 if found:
                     return found
                 # at the start nobody can do without the others: no need to wait for the hello of a dead one
-                together = self._plans if self.state == "starting" else ()
+                together = self._plans if self._conductor is None else ()
                 for other in dict.fromkeys((child, *together)):
                     if other in self._exited or (other, "failed") in self._replies:
                         raise RunnerFailed(f"a runner ended by itself: {self._last_words(other)}")

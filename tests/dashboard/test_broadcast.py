@@ -43,12 +43,14 @@ class Viewer:
 
     def __init__(self, connection: WebSocketClientConnection) -> None:
         self.connection = connection
+        self.gone = False
 
     async def until(self, fits: Callable[[Any], bool]) -> Any:
         """The first message that fits: JSON, or a snapshot's head."""
         while True:
             data = await asyncio.wait_for(self.connection.read_message(), 20)
             if data is None:
+                self.gone = True
                 return None
             if isinstance(data, bytes):
                 (length,) = struct.unpack_from("<I", data)
@@ -88,7 +90,8 @@ def look(server: Server, work: Callable[[Callable[[], Awaitable[Viewer]]], Await
         finally:
             for viewer in viewers:
                 viewer.connection.close()
-                await viewer.until(lambda told: False)
+                if not viewer.gone:
+                    await viewer.until(lambda told: False)
 
     asyncio.run(run())
 

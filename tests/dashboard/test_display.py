@@ -67,7 +67,7 @@ class Browser:
 
     def leave(self) -> None:
         """As when the cell's output is cleared."""
-        pn.state._views.pop(self.ref)
+        self.view._comms[self.ref][1]._on_msg({"closed": True})
 
     @property
     def inbox(self) -> list[dict[str, Any]]:
@@ -147,6 +147,7 @@ def test_the_output_holds_no_data_and_no_scripts_of_panel(lab: Any, open_show: C
     data, metadata = open_show(Holder(lab)).add(lab)
     assert set(data) == {"text/html", "application/vnd.holoviews_exec.v0+json"}
     assert len(data["text/html"]) < 60_000
+    assert "cdn." not in data["text/html"]
     (reference,) = pn.state._views
     assert metadata == {"application/vnd.holoviews_exec.v0+json": {"id": reference}}
 

@@ -1,4 +1,4 @@
-// Once, when the card is drawn: nothing goes back that came from Python, and colours follow the notebook's theme.
+// Once, when the card is drawn: its channel to Python is put right, and colours follow the notebook's theme.
 // `pairs`: each colour of the light theme and what it is in the dark one.
 
 if (!inbox.__mq_started) {
@@ -6,11 +6,16 @@ if (!inbox.__mq_started) {
   const board = cb_obj.document
   const lab = document.body
 
-  // Panel's channel would send every change back, also those that Bokeh marks as not to be
+  // Panel's channel would send every change back, also those that Bokeh marks as not to be; and it says nothing
+  // when the output is cleared
   const manager = [...board._all_models.values()].find((model) => model._document_listener)
   if (manager) {
+    const channel = manager._client_comm
     board.remove_on_change(manager._document_listener)
-    board.on_change((event) => { if (event.sync) manager._document_listener(event) })
+    board.on_change((event) => {
+      if (event.kind === "RootRemoved") channel?.send({closed: true})
+      else if (event.sync) manager._document_listener(event)
+    })
   }
 
   const paint = () => {

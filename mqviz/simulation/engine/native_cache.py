@@ -1,15 +1,12 @@
 """The native engine's compiled code on disk: a private folder, named by everything that it depends on.
 
-Numba's cache is a pickle, so nobody else may write there; it does not notice that a constant of another module
-has changed, so the folder's name does. A truncated file in it is fatal to numba: then it is wiped and
-everything compiled once more. This module does not import numba.
+It is machine code, so nobody else may write there. Neither numba nor llvmlite is imported here.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib
 import importlib.metadata
 import os
 import platform
@@ -31,36 +28,42 @@ from mqviz.errors import CannotRun
 from mqviz.telemetry import histogram, probe
 from mqviz.version import __version__
 
-LOOPS = (
-    "mqviz.simulation.engine.native_producer_loop",
-    "mqviz.simulation.engine.native_drain_loop",
-    "mqviz.simulation.engine.native_service_loop",
-)
-"""The modules that are compiled when they are imported."""
-COMPLETE = "complete"
-"""The file that says that every loop has been compiled into the folder."""
+MANIFEST = "manifest.json"
+"""Written last: every loop has been compiled into the folder."""
 COMPILE_SECONDS = 300.0
 FORGET_SECONDS = 30 * 86_400.0
 
-_ready = False
-
 
 def name() -> str:
-    """The folder's name: versions, and a hash over the sources that are compiled or laid out by."""
+    """The folder's name: versions, processor, and a hash over the sources that are compiled or laid out by."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in [*sorted(here.glob("native_*.py")), *(Path(str(m.__file__)) for m in (message, histogram, probe))]:
+    for path in [
+        *sorted(here.glob("native_*.py")),
+        *(Path(str(m.__file__)) for m in (message, histogram, probe)),
+    ]:
         digest.update(path.read_bytes())
     for part in (
         __version__, importlib.metadata.version("numba"), importlib.metadata.version("llvmlite"),
-        np.__version__, zmq.__version__, zmq.zmq_version(), sys.version, platform.machine(),
+        np.__version__, zmq.__version__, zmq.zmq_version(), sys.version, platform.machine(), _processor(),
     ):  # fmt: skip
         digest.update(part.encode() + b"\0")
     return f"native-{digest.hexdigest()[:16]}"
 
 
+def _processor() -> str:
+    """Model and features: the code is for this one, and a home folder may be shared by several machines."""
+    lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    return "\n".join(
+        line for line in lines if line.startswith(("model name", "flags", "CPU part", "Features"))
+    )
+
+
 def folder() -> Path:
-    """The private folder, made if need be: in the user's cache, or where that is not safe in a temporary one."""
+    """The private folder, made if need be: in the user's cache, or where that is not safe in the temporary folder.
+
+    Raises CannotRun when neither can be private.
+    """
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     for parent in (Path(home) / "mqviz", Path(tempfile.gettempdir()) / f"mqviz-{os.geteuid()}"):
         try:
@@ -71,7 +74,9 @@ def folder() -> Path:
                 return place
         except OSError:
             continue
-    return Path(tempfile.mkdtemp(prefix="mqviz-native-"))
+    raise CannotRun(
+        "there is no private folder for compiled code; set XDG_CACHE_HOME, or use engine = python"
+    )
 
 
 def is_private(place: Path) -> bool:
@@ -82,7 +87,10 @@ def is_private(place: Path) -> bool:
 
 def is_warm() -> bool:
     """Whether every loop lies compiled in the folder."""
-    return (folder() / COMPLETE).exists()
+    try:
+        return (folder() / MANIFEST).exists()
+    except CannotRun:
+        return False
 
 
 def warm(cancelled: Callable[[], bool] = lambda: False) -> float:
@@ -94,7 +102,7 @@ def warm(cancelled: Callable[[], bool] = lambda: False) -> float:
     if is_warm():
         return 0.0
     with subprocess.Popen(
-        [sys.executable, "-m", __spec__.name],
+        [sys.executable, "-m", f"{__package__}.native_build"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -110,7 +118,9 @@ def warm(cancelled: Callable[[], bool] = lambda: False) -> float:
                     if cancelled():
                         raise CannotRun("the run is ending") from None
                     if time.monotonic() - began > COMPILE_SECONDS:
-                        raise CannotRun("the native engine takes too long to compile; use engine = python") from None
+                        raise CannotRun(
+                            "the native engine takes too long to compile; use engine = python"
+                        ) from None
         finally:
             compiling.kill()
     if compiling.returncode:
@@ -120,67 +130,26 @@ def warm(cancelled: Callable[[], bool] = lambda: False) -> float:
 
 
 def ready() -> None:
-    """Import the compiled loops from the cache. Call it before anything else imports numba."""
-    global _ready
-    if _ready:
-        return
-    place = folder()
-    os.environ["NUMBA_CACHE_DIR"] = str(place)
-    if "numba" in sys.modules:  # it has read its environment already
-        sys.modules["numba"].config.CACHE_DIR = str(place)
-    try:
-        _import_loops()
-    except Exception:
-        with _locked(place):
-            try:  # another process may have mended it meanwhile
-                _import_loops()
-            except Exception:
-                _wipe(place)
-                _import_loops()
-    _ready = True
-
-
-def _import_loops() -> None:
-    try:
-        for module in LOOPS:
-            importlib.import_module(module)
-    except Exception:
-        for module in LOOPS:
-            sys.modules.pop(module, None)
-        raise
+    """Numba keeps here what else it caches, such as the loops of a benchmark. Call it before numba is imported."""
+    os.environ["NUMBA_CACHE_DIR"] = str(folder())
 
 
 @contextmanager
-def _locked(place: Path) -> Iterator[None]:
+def locked(place: Path) -> Iterator[None]:
+    """One process at a time."""
     with (place / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _wipe(place: Path) -> None:
-    for path in place.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != "lock":
-            path.unlink(missing_ok=True)
+def wipe(place: Path) -> None:
+    """Back to nothing compiled; while it is locked."""
+    for path in (place / MANIFEST, *place.glob("*.o")):
+        path.unlink(missing_ok=True)
 
 
-def _forget_old(place: Path) -> None:
+def forget_old(place: Path) -> None:
+    """Folders of versions that have not been used for long."""
     for other in place.parent.glob("native-*"):
         if other != place and time.time() - other.stat().st_mtime > FORGET_SECONDS:
             shutil.rmtree(other, ignore_errors=True)
-
-
-def main() -> None:
-    """Compile everything, alone."""
-    place = folder()
-    with _locked(place):
-        if (place / COMPLETE).exists():
-            return
-        _forget_old(place)
-    ready()
-    (place / COMPLETE).touch()
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mqviz.simulation.engine.native_libzmq import helper, loop, now_ns
+from mqviz.simulation.engine.native_libzmq import helper, now_ns
 from mqviz.simulation.engine.native_message import CLOSED_LOOP, MEASURE, record
 from mqviz.simulation.engine.native_receive import NOTHING, SKIPPED, await_message, take
 from mqviz.simulation.engine.native_state import (
@@ -13,6 +13,7 @@ from mqviz.simulation.engine.native_state import (
     ENDS_END,
     MAYBE,
     OFFSET,
+    OVER,
     PLACE,
     PREFIX,
     RECEIVER_COLUMNS,
@@ -28,7 +29,6 @@ from mqviz.telemetry.histogram import I64
 IDLE, WORKED_OFF = probe.IDLE, probe.WORKED_OFF
 TURN = 512
 """Messages that one end gives before the next has its turn."""
-OVER = 0
 
 
 @helper
@@ -71,9 +71,9 @@ def set_idle(words: I64, state: I64, value: int) -> None:
         words[state[row + PLACE] + IDLE] = value
 
 
-@loop(3)
-def drain(words: I64, state: I64, table: I64, until: int) -> int:
-    """One slice. Returns OVER or -errno."""
+@helper
+def drain(words: I64, state: I64, frame: I64, table: I64, draws: I64, until: int) -> int:
+    """One slice. Returns OVER or -errno. Frame and draws are not used: the loops are called alike."""
     now = now_ns(state)
     while now < until:
         more = False

@@ -1,20 +1,26 @@
-"""What compiled code calls: libzmq as pyzmq has it loaded, the clock and the waits of libc."""
+"""What compiled code calls: libzmq, the clock and the waits of libc."""
 
 from __future__ import annotations
 
-import ctypes
-import platform
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
 import zmq
-import zmq.backend.cython._zmq
-from llvmlite import binding
 from numba import types
 
-from mqviz.errors import CannotRun
-from mqviz.simulation.engine.native_state import AT, OPTION, OPTION_SIZE, POLLFD, POLLITEM, TIMESPEC
+from mqviz.simulation.engine import native_symbols
+from mqviz.simulation.engine.native_state import (
+    AT,
+    EVENT_FD,
+    EVENT_STRIDE,
+    MAX_EVENTS,
+    OPTION,
+    OPTION_SIZE,
+    POLLFD,
+    POLLITEM,
+    TIMESPEC,
+)
 from mqviz.telemetry.histogram import I64
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,48 +34,36 @@ MONOTONIC = 1
 TIMER_ABSTIME = 1
 POLLIN_OF_POLL = 1
 
-MAX_EVENTS = 64
-EVENT_STRIDE = 3 if platform.machine() == "x86_64" else 4
-"""int32 words of a struct epoll_event, which only x86-64 packs; its data is the descriptor."""
-EVENT_FD = EVENT_STRIDE - 2
-EVENT_WORDS = MAX_EVENTS * EVENT_STRIDE // 2
+
+def _function(name: str, *arguments: Any) -> Any:
+    return types.ExternalFunction(native_symbols.symbol(name), types.int32(*arguments))
 
 
-def _symbol(library: ctypes.CDLL, name: str, *arguments: Any) -> Any:
-    try:
-        address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
-    except AttributeError as error:
-        raise CannotRun(f"the native engine does not find {name}; use engine = python") from error
-    # a name of our own: another libzmq may be loaded in this process
-    binding.add_symbol(f"mqviz_{name}", address)
-    return types.ExternalFunction(f"mqviz_{name}", types.int32(*arguments))
-
-
-_zmq = ctypes.CDLL(zmq.backend.cython._zmq.__file__)
-_libc = ctypes.CDLL(None)
+native_symbols.define()
 _int, _word = types.int32, types.int64
-zmq_send = _symbol(_zmq, "zmq_send", _word, _word, _word, _int)
-zmq_recv = _symbol(_zmq, "zmq_recv", _word, _word, _word, _int)
-zmq_errno = _symbol(_zmq, "zmq_errno")
-_zmq_poll = _symbol(_zmq, "zmq_poll", _word, _int, _word)
-_zmq_getsockopt = _symbol(_zmq, "zmq_getsockopt", _word, _int, _word, _word)
-_clock_gettime = _symbol(_libc, "clock_gettime", _int, _word)
-_clock_nanosleep = _symbol(_libc, "clock_nanosleep", _int, _int, _word, _word)
-_ppoll = _symbol(_libc, "ppoll", _word, _word, _word, _word)
-_epoll_wait = _symbol(_libc, "epoll_wait", _int, _word, _int, _int)
+zmq_send = _function("zmq_send", _word, _word, _word, _int)
+zmq_recv = _function("zmq_recv", _word, _word, _word, _int)
+zmq_errno = _function("zmq_errno")
+_zmq_poll = _function("zmq_poll", _word, _int, _word)
+_zmq_getsockopt = _function("zmq_getsockopt", _word, _int, _word, _word)
+_clock_gettime = _function("clock_gettime", _int, _word)
+_clock_nanosleep = _function("clock_nanosleep", _int, _int, _word, _word)
+_ppoll = _function("ppoll", _word, _word, _word, _word)
+_epoll_wait = _function("epoll_wait", _int, _word, _int, _int)
 
 
 def helper(function: F) -> F:
-    """A function that only compiled code calls: it is compiled into its callers, and not kept by itself."""
-    made: F = numba.njit(nogil=True, error_model="numpy")(function)
+    """A function that only compiled code calls."""
+    made: F = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)(
+        function
+    )
     return made
 
 
 def loop(arrays: int) -> Callable[[F], F]:
-    """A function that Python calls with so many arrays and the slice's end.
+    """A function that Python calls with so many arrays and the slice's end, compiled at once, without the GIL.
 
-    It is compiled at once or taken from the cache, and runs without the GIL. Few plain arrays: tuples of them
-    take LLVM ten times as long.
+    Few plain arrays: tuples of them take LLVM ten times as long.
     """
     signature = types.int64(*[types.int64[::1]] * arrays, types.int64)
 

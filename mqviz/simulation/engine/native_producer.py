@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mqviz.channels import message
-from mqviz.simulation.engine import native_cache
+from mqviz.simulation.engine import native_code
 from mqviz.simulation.engine import native_state as at
 from mqviz.simulation.engine.ends import HistogramPlaces, Member
 from mqviz.simulation.engine.native_ends import SendRoom, check, frame_for
@@ -13,13 +13,12 @@ from mqviz.simulation.engine.producer import Producers
 from mqviz.simulation.plan import LoopPlan
 from mqviz.telemetry.histogram import I64, U64
 
-native_cache.ready()  # before numba is imported: it reads then where its cache is
-
-from mqviz.simulation.engine.native_producer_loop import DRAW, FILL, produce  # noqa: E402
-
 DRAWS = 65_536
 """Sizes and topics drawn ahead for the closed loops of all instances together."""
 LEAST_DRAWS = 256
+LEAST_ROOM = 4096
+"""Messages of a schedule that are made ahead, where there are not too many of them."""
+MOST_ROOM = 65_536
 NONE = np.zeros(0, np.int64)
 
 
@@ -30,6 +29,7 @@ class NativeProducers(Producers):
         self, plan: LoopPlan, members: list[Member], words: U64, places: HistogramPlaces, seed: int
     ) -> None:
         super().__init__(plan, members, words, places, seed)
+        self._produce = native_code.loops().produce
         count, room = len(members), len(self.schedules[0].times)
         layout = at.Layout()
         first = layout.section(count * at.PRODUCER_COLUMNS)
@@ -50,6 +50,10 @@ class NativeProducers(Producers):
             times[:], sizes[:], topics[:] = schedule.times, schedule.sizes, schedule.topics
             schedule.times, schedule.sizes, schedule.topics = times, sizes, topics
             rows[k, at.TIMES : at.TOPICS_DUE + 1] = [(n * count + k) * room for n in range(3)]
+
+    def _room(self) -> int:
+        # a live change may make a slow producer a fast one
+        return max(super()._room(), min(LEAST_ROOM, MOST_ROOM // len(self.members)))
 
     def begin(self, at_ns: int, measure_ns: int, until_ns: int | None) -> None:
         super().begin(at_ns, measure_ns, until_ns)
@@ -80,15 +84,15 @@ class NativeProducers(Producers):
 
     def slice(self, until_ns: int) -> None:
         while not self.finished:
-            code = produce(
+            code = self._produce(
                 self._signed_words, self._state, self._frame, self._schedule, self._draws, until_ns
             )
             self._take_over()
-            if code not in (FILL, DRAW):
+            if code not in (at.FILL, at.DRAW):
                 check(code, self.plan.node)
                 return
             k = (int(self._state[at.WHICH]) - int(self._state[at.ROWS])) // at.PRODUCER_COLUMNS
-            if code == FILL:
+            if code == at.FILL:
                 self._fill(k)
             else:
                 self._draw(k)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mqviz.simulation.engine.native_libzmq import helper, loop, now_ns, sleep_until, wait_room
+from mqviz.simulation.engine.native_libzmq import helper, now_ns, sleep_until, wait_room
 from mqviz.simulation.engine.native_message import (
     CLOSED_LOOP,
     MEASURE,
@@ -18,11 +18,13 @@ from mqviz.simulation.engine.native_state import (
     BUSY,
     CLOSED,
     CLOSED_NOW,
+    DRAW,
     DRAWN,
     DRAWN_SIZES,
     DRAWN_TOPICS,
     DRAWS,
     DRY,
+    FILL,
     FLAGS,
     HALTED,
     INTENDED,
@@ -30,6 +32,7 @@ from mqviz.simulation.engine.native_state import (
     MEASURE_NS,
     NEXT,
     ORIGIN,
+    OVER,
     PRODUCER_COLUMNS,
     REPEAT,
     RETRY_AT,
@@ -46,9 +49,6 @@ from mqviz.simulation.engine.native_state import (
 from mqviz.simulation.engine.producer import BATCH_NS
 from mqviz.simulation.schedule import NEVER
 from mqviz.telemetry.histogram import I64
-
-# what a slice returns, besides -errno
-OVER, FILL, DRAW = 0, 1, 2
 
 RETRY_NS = 200_000
 TURN = 64
@@ -183,7 +183,7 @@ def wait(state: I64, now: int, soonest: int, until: int) -> int:
     return now
 
 
-@loop(5)
+@helper
 def produce(words: I64, state: I64, frame: I64, schedule: I64, draws: I64, until: int) -> int:
     """One slice. Returns OVER, FILL or DRAW (for the row in state[WHICH]), or -errno."""
     now = now_ns(state)

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from mqviz.simulation.engine import native_cache
+from mqviz.simulation.engine import native_code
 from mqviz.simulation.engine import native_state as at
 from mqviz.simulation.engine.ends import HistogramPlaces, Member
 from mqviz.simulation.engine.native_ends import ReceiveRoom, SendRoom, check, frame_for, row_table
@@ -14,12 +14,6 @@ from mqviz.simulation.engine.receiver import DRAWS, Receivers
 from mqviz.simulation.plan import LoopPlan
 from mqviz.telemetry import clock
 from mqviz.telemetry.histogram import U64
-
-native_cache.ready()  # before numba is imported: it reads then where its cache is
-
-from mqviz.simulation.engine.native_drain_loop import drain  # noqa: E402
-from mqviz.simulation.engine.native_libzmq import EVENT_WORDS  # noqa: E402
-from mqviz.simulation.engine.native_service_loop import DRAW, serve  # noqa: E402
 
 AHEAD = 8
 """An instance alone draws for this many times DRAWS messages; of many each draws less."""
@@ -33,11 +27,12 @@ class NativeReceivers(Receivers):
         self, plan: LoopPlan, members: list[Member], words: U64, places: HistogramPlaces, seed: int
     ) -> None:
         super().__init__(plan, members, words, places, seed)
+        self._code = native_code.loops()
         count = len(members)
         layout = at.Layout()
         first = layout.section(count * at.RECEIVER_COLUMNS)
         outs = SendRoom(layout, members)
-        ends = ReceiveRoom(layout, members, EVENT_WORDS)
+        ends = ReceiveRoom(layout, members, at.EVENT_WORDS)
         self._state = state = layout.make()
         self._rows = rows = at.table(state, first, at.RECEIVER_COLUMNS, count)
         rows[:, at.PLACE] = [member.offset for member in members]
@@ -69,14 +64,14 @@ class NativeReceivers(Receivers):
 
     def draws_changed(self) -> None:
         self._draw_all()
-        self.ask_all()  # the other loop may go on, which knows in its own way who is ready
+        self._ask_all()  # the other loop may go on, which knows in its own way who is ready
 
     def resume(self, now_ns: int) -> None:
         super().resume(now_ns)
         self._rows[:, at.PREVIOUS_END] = np.maximum(self._rows[:, at.PREVIOUS_END], now_ns)
-        self.ask_all()
+        self._ask_all()
 
-    def ask_all(self) -> None:
+    def _ask_all(self) -> None:
         self._ends[:, at.MAYBE] = 1
 
     def _draw_all(self) -> None:
@@ -113,15 +108,20 @@ class NativeReceivers(Receivers):
         elif self.paused:
             time.sleep(max(0, until_ns - clock.now_ns()) / 1e9)
         else:
-            check(drain(self._signed_words, self._state, self._table, until_ns), self.plan.node)
+            code = self._code.drain(
+                self._signed_words, self._state, self._frame, self._table, self._draws, until_ns
+            )
+            check(code, self.plan.node)
         self._hear()
 
     def _serve(self, until_ns: int) -> None:
         state = self._state
         state[at.PAUSED] = self.paused
         while True:
-            code = serve(self._signed_words, state, self._frame, self._table, self._draws, until_ns)
-            if code != DRAW:
+            code = self._code.serve(
+                self._signed_words, state, self._frame, self._table, self._draws, until_ns
+            )
+            if code != at.DRAW:
                 check(code, self.plan.node)
                 return
             k = (int(state[at.WHICH]) - int(state[at.ROWS])) // at.RECEIVER_COLUMNS

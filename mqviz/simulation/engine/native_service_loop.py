@@ -6,7 +6,7 @@ loop are never slept for: each is busy until its own time.
 
 from __future__ import annotations
 
-from mqviz.simulation.engine.native_libzmq import helper, loop, now_ns, sleep_until, wait_room
+from mqviz.simulation.engine.native_libzmq import helper, now_ns, sleep_until, wait_room
 from mqviz.simulation.engine.native_message import (
     CLOSED_LOOP,
     MEASURE,
@@ -21,6 +21,7 @@ from mqviz.simulation.engine.native_state import (
     ALONE,
     BUFFER,
     BUSY,
+    DRAW,
     DRAWS,
     EARLIEST,
     EMITTED,
@@ -47,6 +48,7 @@ from mqviz.simulation.engine.native_state import (
     OFFSET,
     ORIGIN,
     OUT_COLUMNS,
+    OVER,
     PAUSED,
     PLACE,
     PREFIX,
@@ -70,9 +72,6 @@ from mqviz.telemetry import probe
 from mqviz.telemetry.histogram import I64
 
 BUSY_NS, DUE, IDLE, WORKED_OFF = probe.BUSY_NS, probe.DUE, probe.IDLE, probe.WORKED_OFF
-
-# what a slice returns, besides -errno
-OVER, DRAW = 0, 1
 
 RETRY_NS = 200_000
 TURN = 64
@@ -239,7 +238,7 @@ def rest(state: I64, now: int, wake: int) -> None:
         await_message(state, now, wake)
 
 
-@loop(5)
+@helper
 def serve(words: I64, state: I64, frame: I64, table: I64, draws: I64, until: int) -> int:
     """One slice. Returns OVER, DRAW (for the row in state[WHICH]), or -errno."""
     now = now_ns(state)

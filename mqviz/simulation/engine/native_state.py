@@ -7,6 +7,8 @@ A row, out or end is known by the word where it begins; the columns are words fr
 
 from __future__ import annotations
 
+import platform
+
 import numpy as np
 
 from mqviz.telemetry.histogram import I64
@@ -143,6 +145,15 @@ PRODUCER_COLUMNS = MESSAGE_COLUMNS + 10
     EMITTED,  # the next size and topic
 ) = range(MESSAGE_COLUMNS, MESSAGE_COLUMNS + 17)
 RECEIVER_COLUMNS = MESSAGE_COLUMNS + 17
+
+# what a slice returns, besides -errno
+OVER, FILL, DRAW = 0, 1, 2
+
+MAX_EVENTS = 64
+EVENT_STRIDE = 3 if platform.machine() == "x86_64" else 4
+"""int32 words of a struct epoll_event, which only x86-64 packs; its data is the descriptor."""
+EVENT_FD = EVENT_STRIDE - 2
+EVENT_WORDS = MAX_EVENTS * EVENT_STRIDE // 2
 
 
 class Layout:
