@@ -54,9 +54,9 @@ _epoll_wait = _function("epoll_wait", _int, _word, _int, _int)
 
 def helper(function: F) -> F:
     """A function that only compiled code calls."""
-    made: F = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)(
-        function
-    )
+    made: F = numba.njit(
+        nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
+    )(function)
     return made
 
 
