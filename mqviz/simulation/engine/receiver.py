@@ -88,7 +88,7 @@ class Receivers:
             end.connect(wire.number, wire.endpoint, wire.hello)
         if mine:
             self.rows_changed()
-            self.ask_all()
+            self._ask_all()
         return bool(mine)
 
     def disconnect(self, wires: tuple[Wire, ...]) -> None:
@@ -97,7 +97,7 @@ class Receivers:
             end = self._end(wire)
             if end is not None:
                 end.disconnect(wire.number)
-        self.ask_all()
+        self._ask_all()
 
     def _end(self, wire: Wire) -> Receiver | None:
         for member in self.members:
@@ -133,7 +133,7 @@ class Receivers:
         """Read on."""
         self.paused = False
         self._set_state("running")
-        self.ask_all()
+        self._ask_all()
 
     def _set_state(self, state: str) -> None:
         for member in self.members:
@@ -167,7 +167,7 @@ class Receivers:
     def rows_changed(self) -> None:
         """A receive end knows other producers than before."""
 
-    def ask_all(self) -> None:
+    def _ask_all(self) -> None:
         """Read every socket once more. connect and disconnect carry out what waits for a socket, and with that
         may take the signal away that a message has come; a new inproc pipe gives none for its first messages."""
         self.poller.all_ready()
