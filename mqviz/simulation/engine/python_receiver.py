@@ -336,18 +336,13 @@ class PythonReceivers(Receivers):
             for job in self._jobs:
                 if self.members[job.index].halted:
                     continue
-                ready = any(self._ready[e] for e in self._ends_of[job.index])
-                if (
-                    (job.busy and job.end <= now)
-                    or job.emitting
-                    or (ready and not self.paused and not job.busy)
-                ):
+                if job.emitting or (job.end <= now if job.busy else self._may_receive(job)):
                     self._step(job, until_ns)
                 if job.emitting:
                     wake = min(wake, now + RETRY_NS)
                 elif job.busy:
                     wake = min(wake, job.end)
-                elif not self.paused and any(self._ready[e] for e in self._ends_of[job.index]):
+                elif self._may_receive(job):
                     wake = 0
             now = clock.now_ns()
             if wake > now:
@@ -355,6 +350,13 @@ class PythonReceivers(Receivers):
                 now = clock.now_ns()
             elif len(self._jobs) > 1:  # those that are free must not starve
                 self._mark(self.poller.wait(0))
+
+    def _may_receive(self, job: Job) -> bool:
+        if not self.paused:
+            for e in self._ends_of[job.index]:
+                if self._ready[e]:
+                    return True
+        return False
 
     def _mark(self, ends: list[int]) -> None:
         for e in ends:

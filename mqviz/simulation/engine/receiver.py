@@ -20,6 +20,8 @@ from mqviz.telemetry import probe
 from mqviz.telemetry.histogram import I64, U64
 
 DRAWS = 1024
+SELECT_LIMIT = 1024
+"""The first descriptor that select() refuses."""
 
 
 class Draws:
@@ -222,8 +224,9 @@ class Readiness:
             fresh, self._fresh = self._fresh, []
             return fresh
         if self.epoll:
-            # epoll has milliseconds; select on its own descriptor has microseconds
-            if timeout_ns > 0 and not select.select([self.epoll], [], [], timeout_ns / 1e9)[0]:
+            if len(self._by_fd) == 1 and timeout_ns > 0:  # one alone is quiet once it has been read empty
+                return list(self._by_fd.values()) if _readable(next(iter(self._by_fd)), timeout_ns) else []
+            if timeout_ns > 0 and not _readable(self.epoll.fileno(), timeout_ns):
                 return []
             return [self._by_fd[fd] for fd, _ in self.epoll.poll(0) if fd in self._by_fd]
         assert self._poller is not None
@@ -234,3 +237,12 @@ class Readiness:
         """Once."""
         if self.epoll and not self.epoll.closed:
             self.epoll.close()
+
+
+def _readable(fd: int, timeout_ns: int) -> bool:
+    """Whether a descriptor has become readable within the time."""
+    if fd < SELECT_LIMIT:  # only select knows microseconds
+        return bool(select.select([fd], [], [], timeout_ns / 1e9)[0])
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(-(-timeout_ns // 1_000_000)))

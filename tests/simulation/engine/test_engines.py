@@ -11,6 +11,7 @@ import zmq
 
 from mqviz.channels import message
 from mqviz.errors import CannotRun
+from mqviz.simulation.engine import receiver
 from mqviz.simulation.plan import Command
 from mqviz.telemetry import clock, probe
 
@@ -416,8 +417,8 @@ def test_an_instance_asks_its_links_in_turn(rigs: Rigs) -> None:
     for sequence in range(30):
         socket.send(frame(sequence, at_ns=clock.now_ns()))
         other.send(frame(sequence, at_ns=clock.now_ns()))
-    for receiver in rig.receivers().members[0].receivers:
-        assert receiver.socket.poll(5000)
+    for end in rig.receivers().members[0].receivers:
+        assert end.socket.poll(5000)
     rig.receive(lambda: rig.receive_word(probe.WORKED_OFF) >= 10)
     assert abs(rig.receive_word(probe.WORKED_OFF) - rig.receive_word(probe.WORKED_OFF, link="x -> b")) <= 1
 
@@ -653,3 +654,15 @@ def test_a_loop_ends_with_an_error_when_its_context_ends(rigs: Rigs) -> None:
         for end in (*member.senders, *member.receivers):
             end.socket.close(0)
     ending.join()
+
+
+def test_descriptors_above_what_select_takes_are_waited_for(
+    rigs: Rigs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "SELECT_LIMIT", 0)
+    rig = rigs(rigs.consumers((rigs.inbound(),), (rigs.inbound(),), service="1ms"))
+    sockets = [rig.raw(zmq.PUSH, "b", index) for index in range(2)]
+    rig.receive(lambda: rig.instance(probe.IDLE, "b", 0) == 1)
+    for socket in sockets:
+        socket.send(frame(0, at_ns=clock.now_ns()))
+    rig.receive(lambda: received(rig, index=0) == received(rig, index=1) == 1)
