@@ -51,9 +51,9 @@ Row = tuple[str, str, str]
 
 
 def steps(cases: Sequence[Row], variants: Sequence[str], options: Options) -> Iterator[tuple[Row, str]]:
-    """All cases in every round, those with a target twice; each round begins with another variant."""
+    """All cases in every round, those with a target three times; each round begins with another variant."""
     wanted = [case for case in cases if any(target(name, *case) for name, _, _ in RATIOS)]
-    order = [*cases] if options.quick else [*cases, *wanted]
+    order = [*cases] if options.quick else [*cases, *wanted, *wanted]
     for _ in range(options.rounds):
         for case in order:
             for variant in variants:
