@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -36,7 +37,11 @@ QUIET = [
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A temporary folder for these tests alone: what another mqviz here leaves is not their business."""
+    """A temporary folder for these tests alone: what another mqviz here leaves is not their business.
+
+    And Ctrl-C as in a terminal: a shell starts what runs in its background deaf to it, and so all its children.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     name, value = TOKEN.split("=")
     os.environ[name] = value
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())

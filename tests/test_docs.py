@@ -40,9 +40,10 @@ def blocks(language: str) -> list[Block]:
 
 
 def environment() -> dict[str, str]:
-    """This Python's scripts first; a browser that opens nothing."""
+    """This Python's scripts first; a browser that opens nothing; output as it is by default."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "BROWSER": "true"}
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**ours, "PATH": path, "BROWSER": "true"}
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import signal
 import threading
 import webbrowser
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def serve(
     port: int | None = None,
     address: str = "127.0.0.1",
     open_browser: bool = True,
-    say: Callable[[str], object] = print,
+    say: Callable[[str], object] = partial(print, flush=True),
 ) -> None:
     """Serve a scenario (name, file, or orchestrator) until Ctrl-C; results are kept."""
     server = Server(as_host(source), address=address, port=port)

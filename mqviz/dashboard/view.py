@@ -26,7 +26,8 @@ class View(pn.pane.Bokeh):
     """One output of a cell; `bundle` makes it, `push` keeps it up to date."""
 
     def __init__(self, card: Card) -> None:
-        super().__init__(card.layout, sizing_mode="stretch_width")
+        # a design of its own: the import of panel_material_ui makes Material that of all, 1.5 MB an output
+        super().__init__(card.layout, sizing_mode="stretch_width", design=pn.theme.Native)
         self.card = card
         # what a browser says comes in on another thread, and takes hold of the same document
         self._turn = threading.RLock()

@@ -23,11 +23,12 @@ START = """import mqviz
 lab = mqviz.Lab.push_pull(rate=500, duration="600s", engine="python", record=False)
 lab.start()
 lab"""
-COMPUTE = """import time
-end = time.monotonic() + 15
-while time.monotonic() < end: sum(range(1_000))
+COMPUTE = """from pathlib import Path
+while not Path("enough").exists(): sum(range(1_000))
 lab.state"""
-SLEEP = "time.sleep(100)"
+WAIT = """from pathlib import Path
+while not Path("enough").exists(): lab.wait("100ms")"""
+SLEEP = "import time\ntime.sleep(100)"
 GONE_S = 6.0
 """What may pass between the end of a kernel and that of the last process of its lab."""
 
@@ -70,6 +71,13 @@ def open_notebook(server: Any, chromium: Browser) -> Iterator[Callable[[list[str
         notebook.close()
 
 
+@pytest.fixture
+def enough(server: Any) -> Iterator[Callable[[], None]]:
+    """Ends the cells COMPUTE and WAIT."""
+    yield (server.folder / "enough").touch
+    (server.folder / "enough").unlink(missing_ok=True)
+
+
 def processes_of_labs() -> set[int]:
     """Runners and agents that these tests have started, orphans too."""
     found = set()
@@ -82,7 +90,7 @@ def processes_of_labs() -> set[int]:
 
 
 def test_the_dashboard_moves_while_the_kernel_computes_and_after_an_interrupt(
-    jupyter: ModuleType, open_notebook: Callable[[list[str]], Any]
+    jupyter: ModuleType, open_notebook: Callable[[list[str]], Any], enough: Callable[[], None]
 ) -> None:
     notebook = open_notebook([START, COMPUTE, SLEEP, "lab.state"])
     notebook.run(0)
@@ -95,6 +103,7 @@ def test_the_dashboard_moves_while_the_kernel_computes_and_after_an_interrupt(
     notebook.moves(15)
     assert notebook.state(1) == "[*]"
     assert notebook.pictures() != [first]
+    enough()
     assert notebook.done(1) == "'measure'" or notebook.done(1) == "'warm-up'"
 
     notebook.run(2)
@@ -112,13 +121,14 @@ def test_the_dashboard_moves_while_the_kernel_computes_and_after_an_interrupt(
 
 
 def test_it_moves_when_all_cells_are_run_at_once(
-    jupyter: ModuleType, open_notebook: Callable[[list[str]], Any]
+    jupyter: ModuleType, open_notebook: Callable[[list[str]], Any], enough: Callable[[], None]
 ) -> None:
-    notebook = open_notebook([START, 'lab.wait("40s")', "lab.stop().state"])
+    notebook = open_notebook([START, WAIT, "lab.stop().state"])
     notebook.choose("Run", "Run All Cells")
     notebook.moves()
     notebook.moves()
     assert notebook.state(1) == "[*]"
+    enough()
     assert notebook.done(2, 90) == "'ended'"
     jupyter.wait_for(
         lambda: "ended" in notebook.page.locator(".jp-OutputArea-output header").inner_text(), 30

@@ -9,6 +9,8 @@ from mqviz.telemetry import histogram
 from mqviz.telemetry.histogram import ABOVE, BELOW, HEAD, I64, LIMIT_NS, MAX, SUM, U64
 
 ONE = np.uint64(1)
+FLUSH_NS = 50_000_000
+"""How often durations go into the histograms; it takes as long as dozens of messages, which would wait."""
 
 
 def add_values(words: U64, at: int, values_ns: I64) -> None:

@@ -66,9 +66,14 @@ class Producers:
         )
 
     @property
+    def rate_here(self) -> float:
+        """Messages/s of this loop."""
+        return self.rate / self.count * len(self.members)
+
+    @property
     def batched(self) -> bool:
         """Send in batches of BATCH_NS."""
-        return self.rate / self.count * len(self.members) > RATE_OF_BATCHES
+        return self.rate_here > RATE_OF_BATCHES
 
     def begin(self, at_ns: int, measure_ns: int, until_ns: int | None) -> None:
         """The load starts at `at_ns`."""
@@ -135,6 +140,7 @@ class Producers:
         """One instance ends."""
         for k, (member, schedule) in enumerate(zip(self.members, self.schedules, strict=True)):
             if member.index == index and not member.halted:
+                self.flush()
                 schedule.cut(now_ns)
                 self._settle_one(k, now_ns)
                 member.halted = True
@@ -155,6 +161,7 @@ class Producers:
         if self._settled:
             return
         self._settled = True
+        self.flush()
         self.count_due(now_ns)
         for k, member in enumerate(self.members):
             if not member.halted:
@@ -176,6 +183,9 @@ class Producers:
     def slice(self, until_ns: int) -> None:
         """Send what is due until the clock shows `until_ns`, or all is sent and nothing more comes."""
         raise NotImplementedError
+
+    def flush(self) -> None:
+        """What is kept in batches goes into the probe."""
 
     def schedules_changed(self) -> None:
         """The schedules' heads and tails have moved."""

@@ -9,11 +9,11 @@ import time
 import zmq
 
 from mqviz.channels import message
-from mqviz.simulation.engine.batch import Values
+from mqviz.simulation.engine.batch import FLUSH_NS, Values
 from mqviz.simulation.engine.ends import HistogramPlaces, Member, Sender
 from mqviz.simulation.engine.producer import BATCH_NS, Producers, largest_frame, payload
 from mqviz.simulation.plan import LoopPlan
-from mqviz.simulation.schedule import Schedule
+from mqviz.simulation.schedule import NEVER, Schedule
 from mqviz.telemetry import clock, probe
 from mqviz.telemetry.histogram import U64
 
@@ -22,6 +22,10 @@ POLLOUT = int(zmq.POLLOUT)
 EVENTS = int(zmq.EVENTS)
 HEADER = struct.Struct("<QQqqq")
 IDENTITY = message.MAGIC_AND_VERSION
+EARLY_NS = 50_000
+"""How long before a message is due a loop wakes to look at the clock: a core that slept takes as long."""
+MOST_PRECISE = 2_000
+"""Messages/s of a loop above which that would cost more than a tenth of a core."""
 RETRY_NS = 200_000
 """How long to wait before a blocked send is tried again when other instances have work."""
 
@@ -145,7 +149,7 @@ class PythonProducers(Producers):
         self._heap: list[tuple[int, int]] = []
         self._blocked: list[int] = []
         self._times = [s.times.data for s in self.schedules]
-        self._last_wake = 0
+        self._last_wake = self._flush_at = 0
         self._extra: list[tuple[list[int], list[int]]] = [([], []) for _ in members]
 
     def schedules_changed(self) -> None:
@@ -185,12 +189,15 @@ class PythonProducers(Producers):
             out.grow(largest_frame(schedule, out.width))
 
     def slice(self, until_ns: int) -> None:
-        try:
-            self._slice(until_ns)
-        finally:
-            for outs in self._outs:
-                for out in outs:
-                    out.flush()
+        self._slice(until_ns)
+        if clock.now_ns() >= self._flush_at:
+            self.flush()
+
+    def flush(self) -> None:
+        self._flush_at = clock.now_ns() + FLUSH_NS
+        for outs in self._outs:
+            for out in outs:
+                out.flush()
 
     def _slice(self, until_ns: int) -> None:
         now = clock.now_ns()
@@ -211,16 +218,20 @@ class PythonProducers(Producers):
                 now = self._wait(now, until_ns)
 
     def _wait(self, now: int, until_ns: int) -> int:
-        target = self._heap[0][0] if self._heap else until_ns
+        target = due = self._heap[0][0] if self._heap else NEVER
         if self.batched:
             target = max(target, self._last_wake + BATCH_NS)
         target = min(target, until_ns)
         if self._blocked:
             target = min(target, now + RETRY_NS)
-        if target > now:
-            time.sleep((target - now) / 1e9)
-        self._last_wake = clock.now_ns()
-        return self._last_wake
+        early = EARLY_NS if target == due and self.rate_here <= MOST_PRECISE else 0
+        if target - early > now:
+            time.sleep((target - early - now) / 1e9)
+        now = clock.now_ns()
+        while now < target:
+            now = clock.now_ns()
+        self._last_wake = now
+        return now
 
     def _retry(self) -> None:
         still = []

@@ -12,7 +12,7 @@ import numpy as np
 import zmq
 
 from mqviz.channels import message
-from mqviz.simulation.engine.batch import Values, add_values
+from mqviz.simulation.engine.batch import FLUSH_NS, Values, add_values
 from mqviz.simulation.engine.ends import HistogramPlaces, Member
 from mqviz.simulation.engine.python_producer import RETRY_NS, Out, Pending
 from mqviz.simulation.engine.receiver import Receivers
@@ -23,6 +23,8 @@ from mqviz.telemetry.histogram import I64, U64
 DONTWAIT = int(zmq.DONTWAIT)
 SLOTS = 1024
 """Messages that a link's batch holds."""
+SHORTEST_BLOCK_NS = 1_000_000
+"""The shortest time that a receive call can be told to wait."""
 TURN = 64
 """Messages that an instance serves before the next of its loop has its turn."""
 SINCE = {"transit": 3, "response": 2, "end_to_end": 4}
@@ -186,6 +188,7 @@ class PythonReceivers(Receivers):
         self._helloes: list[dict[int, int]] = [{} for _ in self.ends]
         self._ready = [False] * len(self.ends)
         self._plain = not any(m.senders for m in members)
+        self._flush_at = 0
 
     def rows_changed(self) -> None:
         for e, end in enumerate(self.ends):
@@ -205,6 +208,7 @@ class PythonReceivers(Receivers):
         self._ready = [True] * len(self.ends)  # the other loop may go on, which has read otherwise
 
     def flush(self) -> None:
+        self._flush_at = clock.now_ns() + FLUSH_NS
         for batch in self._batches:
             if batch.used:
                 self._flush_batch(batch)
@@ -234,12 +238,11 @@ class PythonReceivers(Receivers):
             job.previous_end = max(job.previous_end, now_ns)
 
     def slice(self, until_ns: int) -> None:
-        try:
-            if self._one_by_one or any(job.busy for job in self._jobs):
-                self._serve(until_ns)
-            else:
-                self._drain(until_ns)
-        finally:
+        if self._one_by_one or any(job.busy for job in self._jobs):
+            self._serve(until_ns)
+        else:
+            self._drain(until_ns)
+        if clock.now_ns() >= self._flush_at:
             self.flush()
 
     # consumers without service
@@ -369,8 +372,15 @@ class PythonReceivers(Receivers):
                 pass
         elif alone or self.paused:
             time.sleep((wake - now) / 1e9)
+        elif len(self.ends) == 1 and wake - now >= SHORTEST_BLOCK_NS and not self.ends[0].socket.closed:
+            self._block(self._jobs[0], wake - now)
         else:
             self._mark(self.poller.wait(wake - now))
+
+    def _block(self, job: Job, timeout_ns: int) -> None:
+        """Wait in the receive call itself: between the message and its clock there is no line of Python."""
+        self.ends[0].socket.setsockopt(zmq.RCVTIMEO, timeout_ns // 1_000_000)
+        self._ready[0] = self._receive(job, 0, flags=0)
 
     def _step(self, job: Job, until_ns: int) -> None:
         """Advance one instance as far as it goes without waiting, or for its turn."""
@@ -401,7 +411,7 @@ class PythonReceivers(Receivers):
         self._fast_words[job.offset + probe.IDLE] = 1
         return False
 
-    def _receive(self, job: Job, e: int) -> bool:
+    def _receive(self, job: Job, e: int, flags: int = DONTWAIT) -> bool:
         end, batch = self.ends[e], self._batch_of[e]
         if end.socket.closed:
             return False
@@ -410,7 +420,8 @@ class PythonReceivers(Receivers):
                 batch.flush_rows()
             used = batch.used
             try:
-                size = end.socket.recv_into(batch.slots[used], flags=DONTWAIT)
+                size = end.socket.recv_into(batch.slots[used], flags=flags)
+                now = clock.now_ns()
             except zmq.Again:
                 return False
             at = batch.first_at[used]
@@ -418,7 +429,6 @@ class PythonReceivers(Receivers):
             row = self._row(e, first, batch.topics[batch.topic_at[used]], size)
             if row:
                 break
-        now = clock.now_ns()
         words = self._fast_words
         words[row + probe.RECEIVED] += 1
         words[end.offset + probe.BYTES] += size

@@ -236,6 +236,7 @@ class Rig:
         end = clock.now_ns() + milliseconds * MS
         while clock.now_ns() < end:
             self.producers.slice(min(end, clock.now_ns() + SLICE_NS))
+        self.producers.flush()
         self.producers.count_due(clock.now_ns())
 
     def join(self) -> None:
@@ -247,8 +248,7 @@ class Rig:
         if self.failures:
             raise self.failures[0]
         for load in self.loops.values():
-            if isinstance(load, Receivers):
-                load.flush()
+            load.flush()
 
     def _producers_done(self) -> bool:
         return all(load.finished for load in self.loops.values() if isinstance(load, Producers))
