@@ -112,6 +112,9 @@ def advance(words: U64, row: int, places: I64) -> None:
     if not words[row + probe.FIRST]:
         words[row + probe.FIRST] = places[0]
         last = int(places[0]) - 1
+    if places[-1] - last == len(places) and (places[1:] > places[:-1]).all():  # none missing, none late
+        words[row + probe.LAST] = places[-1]
+        return
     high = np.maximum.accumulate(np.concatenate(([last], places)))
     steps = np.diff(high)
     late = int(np.count_nonzero(steps == 0))
