@@ -24,6 +24,7 @@ from _traffic import STEP_S, Counts, births, schemas, shape
 
 from mqviz.simulation import engine, plan, private
 from mqviz.simulation.engine import native_cache
+from mqviz.simulation.process import environment
 from mqviz.telemetry import clock
 from mqviz.telemetry.agent import Settings
 from mqviz.telemetry.collector import Collector
@@ -167,7 +168,7 @@ def ready_s(kind: str) -> float:
         runner="runner", engine=kind, probe=str(folder / "runner.probe"), run_number=1, seed=1, loops=(loop,)
     )
     began = time.perf_counter()
-    process = subprocess.Popen(RUNNER, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(RUNNER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
     try:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -188,7 +189,7 @@ def ready_s(kind: str) -> float:
 def imports_s() -> float:
     """What a Python process with these packages takes before any of our code: no runner can be sooner."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import zmq, numpy, msgspec"], check=True)
+    subprocess.run([sys.executable, "-c", "import zmq, numpy, msgspec"], check=True, env=environment())
     return time.perf_counter() - began
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import warnings
 from collections.abc import Collection
 from typing import Any
@@ -33,8 +34,6 @@ class Page:
     def __init__(self, host: LabHost, origins: Collection[str]) -> None:
         self.broadcast = Broadcast(host, origins)
         self.boards = Boards(host)
-        for theme in PALETTES:
-            self.boards.read(theme)
         # a click on a widget that was made after the page was loaded repeats that widget; nothing is wrong
         warnings.filterwarnings("ignore", "reference already known", BokehUserWarning)
         # the controls are empty until a node is selected
@@ -73,15 +72,17 @@ class Boards:
     def __init__(self, host: LabHost) -> None:
         self.host = host
         self._built: dict[tuple[int, str], bytes] = {}
+        self._turn = threading.Lock()
 
     def read(self, theme: str) -> bytes:
-        """For a theme; the dark one where it is not known."""
+        """For a theme, the dark one where it is not known; a third of a second where it has to be built."""
         number = self.host.number
         theme = theme if theme in PALETTES else "dark"
-        found = self._built.get((number, theme))
-        if found is None:
-            self._built = {key: value for key, value in self._built.items() if key[0] == number}
-            found = self._built[number, theme] = board_json(self.host.topology, PALETTES[theme])
+        with self._turn:
+            found = self._built.get((number, theme))
+            if found is None:
+                self._built = {key: value for key, value in self._built.items() if key[0] == number}
+                found = self._built[number, theme] = board_json(self.host.topology, PALETTES[theme])
         return found
 
 
@@ -92,11 +93,11 @@ class Charts(RequestHandler):
         """Tornado's constructor for arguments of a route."""
         self.boards = boards
 
-    def get(self) -> None:
-        """The same bytes for everybody."""
+    async def get(self) -> None:
+        """The same bytes for everybody, from a thread: rows go on meanwhile."""
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
-        self.write(self.boards.read(self.get_query_argument("theme", "dark")))
+        self.write(await asyncio.to_thread(self.boards.read, self.get_query_argument("theme", "dark")))
 
 
 class Ready(RequestHandler):

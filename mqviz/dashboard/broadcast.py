@@ -48,7 +48,7 @@ class Broadcast:
         self.on_change: list[Callable[[], None]] = []
         """Called on the loop when the lab or its state is another one; for the controls of each session."""
         self._ticks = 0
-        self._seen: tuple[int, str] = (0, "")
+        self._seen = (host.number, "")
         self._feed = Feed(host.lab.store)
         self._final: dict[str, Any] | None = None
         self._cost = Cost()

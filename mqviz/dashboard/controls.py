@@ -24,6 +24,8 @@ class Header:
     def __init__(self, host: LabHost) -> None:
         self._host = host
         self._renewing = False
+        self._doing = False
+        self._wanted: str | None = None
         self.scenario = pmui.Select(
             label="",
             options=list(host.names),
@@ -44,18 +46,18 @@ class Header:
     def renew(self) -> None:
         """Show what the lab is now."""
         state = self._host.state
-        busy = state in ("starting", "stopping", "drain")
+        busy = self._doing or state in ("starting", "stopping", "drain")
         self._renewing = True
         try:
             self.scenario.param.update(
-                options=list(self._host.names), value=self._host.current, disabled=busy
+                options=list(self._host.names), value=self._wanted or self._host.current, disabled=busy
             )
         finally:
             self._renewing = False
         if state == "idle" or state in OVER:
             self.button.param.update(
                 label="Start" if state == "idle" else "Run again", icon="play_arrow", color="primary",
-                variant="contained", disabled=False, sx=BAR_BUTTON,
+                variant="contained", disabled=busy, sx=BAR_BUTTON,
             )  # fmt: skip
         else:
             words = {"starting": "Starting…", "stopping": "Stopping…", "drain": "Draining…"}
@@ -64,22 +66,28 @@ class Header:
                 disabled=busy, sx=BAR_BUTTON | {"borderColor": "divider"},
             )  # fmt: skip
 
-    async def _press(self, _: object) -> None:
-        state = self._host.state
-        self.button.disabled = True
-        stopping = state in RUNNING
-        await asyncio.to_thread(self._host.stop if stopping else self._host.start)
+    def _press(self, _: object) -> None:
+        self._do(self._host.stop if self._host.state in RUNNING else self._host.start)
+
+    def _pick(self, event: Any) -> None:
+        # settled at once: when an async watcher gets its turn, the host may be at another scenario
+        if not self._renewing:
+            self._wanted = event.new
+            self._do(lambda: self._host.pick(event.new))
+
+    def _do(self, work: Callable[[], None]) -> None:
+        self._doing = True
         self.renew()
 
-    async def _pick(self, event: Any) -> None:
-        if self._renewing or event.new == self._host.current:
-            return
-        self.scenario.disabled = True
-        self.button.disabled = True
-        try:
-            await asyncio.to_thread(self._host.pick, event.new)
-        finally:
-            self.renew()
+        async def do() -> None:
+            try:
+                await asyncio.to_thread(work)
+            finally:
+                self._doing, self._wanted = False, None
+                # without the document's lock this change could overtake or be overtaken by another renewal
+                pn.state.execute(self.renew)
+
+        pn.state.execute(do)
 
 
 class Controls:

@@ -127,6 +127,8 @@ class Server:
 
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(hand_over)
+        if self._failure is None:
+            page.boards.read("dark")  # the first viewer will ask for it
 
     @staticmethod
     def _in_thread(work: Callable[[], object], name: str) -> None:

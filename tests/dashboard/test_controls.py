@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -99,6 +100,39 @@ def test_the_button_says_what_it_will_do(new_host: Any) -> None:
     host.pick("broken")
     header.renew()
     assert (header.button.label, header.scenario.value) == ("Run again", "broken")
+
+
+def test_a_picked_scenario_stays_picked_when_the_page_is_renewed_while_the_old_one_stops(
+    new_host: Any,
+) -> None:
+    from mqviz.dashboard.controls import Header
+
+    host = new_host(live=False)
+    header = Header(host)
+    host.start()
+    header.renew()
+    stopping, go_on = threading.Event(), threading.Event()
+    stop = host.lab.stop
+
+    def slow(limit_s: float | None = None) -> None:
+        stopping.set()
+        go_on.wait(10)
+        stop(limit_s)
+
+    host.lab.stop = slow
+
+    async def pick() -> tuple[str, bool]:
+        header.scenario.value = "broken"
+        await asyncio.to_thread(stopping.wait, 10)
+        header.renew()
+        meanwhile = header.scenario.value, header.button.disabled
+        go_on.set()
+        while header.button.disabled:
+            await asyncio.sleep(0.01)
+        return meanwhile
+
+    assert asyncio.run(pick()) == ("broken", True)
+    assert (host.number, header.scenario.value, header.button.label) == (2, "broken", "Run again")
 
 
 def test_a_page_leaves_no_watcher_on_the_global_state() -> None:
