@@ -130,7 +130,9 @@ def test_nothing():
 
 @pytest.mark.slow
 def test_a_test_that_leaves_something_behind_fails(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
+    (tmp_path / "conftest.py").write_text(
+        (ROOT / "tests/conftest.py").read_text().replace("GRACE_S = 3.0", "GRACE_S = 0.3")
+    )
     (tmp_path / "test_left.py").write_text(LEFT_BEHIND)
     command = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "-p", "no:asyncio", "."]
     environment = {name: value for name, value in os.environ.items() if name != "MQVIZ_TESTS"}

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def lab() -> Any:
-    """A pipeline that ran for 20 s from monotonic 1,000 s on."""
+    """A pipeline that ran for 20 s from monotonic 1,000 s on; tests only read it."""
     name = "mqviz_test_fakes"
     if name not in sys.modules:
         path = Path(__file__).parents[1] / "dashboard" / "fakes.py"

@@ -274,7 +274,7 @@ class PythonReceivers(Receivers):
             self._fast_words[job.offset + probe.IDLE] = value
 
     def _drain_end(self, e: int) -> bool:
-        """Read one socket until it is empty (True), or until the batch is full (False)."""
+        """Read one socket until it is empty (True), or for its turn (False)."""
         end, batch = self.ends[e], self._batch_of[e]
         if end.socket.closed:
             return True
@@ -286,7 +286,7 @@ class PythonReceivers(Receivers):
         known_first = known_topic = -1  # of the message before: its row is looked up once
         topic = size = total = place = count = 0
         try:
-            while used < SLOTS:
+            for _ in range(SLOTS - used):  # foreign messages take no slot, and must not hold it for ever
                 size = receive_into(slots[used], flags=DONTWAIT)
                 first = firsts[first_at[used]]
                 if several:
@@ -418,10 +418,10 @@ class PythonReceivers(Receivers):
         end, batch = self.ends[e], self._batch_of[e]
         if end.socket.closed:
             return False
-        while True:
-            if batch.used == SLOTS:
-                batch.flush_rows()
-            used = batch.used
+        if batch.used == SLOTS:
+            batch.flush_rows()
+        used = batch.used
+        for _ in range(TURN):  # foreign messages must not hold it for ever
             try:
                 size = end.socket.recv_into(batch.slots[used], flags=flags)
                 now = clock.now_ns()
@@ -432,6 +432,8 @@ class PythonReceivers(Receivers):
             row = self._row(e, first, batch.topics[batch.topic_at[used]], size)
             if row:
                 break
+        else:
+            return False
         words = self._fast_words
         words[row + probe.RECEIVED] += 1
         words[end.offset + probe.BYTES] += size
