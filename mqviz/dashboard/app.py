@@ -21,7 +21,7 @@ from tornado.web import RequestHandler
 from mqviz.charts.theme import PALETTES
 from mqviz.dashboard.board_json import board_json
 from mqviz.dashboard.broadcast import Broadcast, Viewer
-from mqviz.dashboard.front import files
+from mqviz.dashboard.front import ONLY_HERE, files
 from mqviz.dashboard.host import LabHost
 from mqviz.dashboard.page import make_page
 
@@ -51,7 +51,7 @@ class Page:
             use_index=False,
         )
         state._server_config[self.application] = {}
-        one_at_a_time(self.application)
+        serve_pages_our_way(self.application)
 
     def start(self) -> None:
         """Begin to tell viewers."""
@@ -108,17 +108,20 @@ class Ready(RequestHandler):
         self.write("ready")
 
 
-def one_at_a_time(application: Any) -> None:
-    """Make sessions one after the other: each blocks the loop for some 60 ms, and rows must go out between two."""
+def serve_pages_our_way(application: Any) -> None:
+    """Pages ask nobody else, and sessions are made one by one: each blocks the loop, and rows must go out."""
     turn = asyncio.Lock()
 
-    class Serialised(DocHandler):
+    class Ours(DocHandler):
         async def get_session(self) -> Any:
             async with turn:
                 session = await super().get_session()
                 await asyncio.sleep(BREATH_S)
                 return session
 
+        def set_default_headers(self) -> None:
+            self.set_header("Content-Security-Policy", ONLY_HERE)
+
     for rule in application.wildcard_router.rules:
         if rule.target is DocHandler:
-            rule.target = Serialised
+            rule.target = Ours

@@ -8,6 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 from panel.custom import JSComponent
+from panel.io.resources import LOCAL_DIST
 from panel.viewable import Child
 
 from mqviz.charts.theme import DARK, LIGHT, Palette
@@ -23,7 +24,7 @@ TEMPLATE = """
 <link rel="icon" href="mq/icon.svg">
 <script type="module" src="mq/live.js"></script>
 {% endblock %}
-{% block loader %}<div id="mq-skeleton">BODY</div><script src="mq/theme.js"></script>{% endblock %}
+{% block loader %}<div id="mq-skeleton">BODY</div><script src="mq/theme.js" data-page></script>{% endblock %}
 {% block loader_script %}{% endblock %}
 """.replace("BODY", BODY)
 
@@ -41,6 +42,10 @@ class Live(JSComponent):
 
 def make_page(host: LabHost, broadcast: Broadcast) -> Any:
     """Build it, for the session being created."""
+    document = pn.state.curdoc
+    if document is not None:
+        # Panel sets it with the HTML; a session made anew for a page that slept would ask Panel's CDN
+        document.template_variables["dist_url"] = LOCAL_DIST
     dark = pn.state.cookies.get("mq-theme", "dark") != "light"
     header = Header(host)
     controls = Controls(host)
@@ -61,9 +66,9 @@ def make_page(host: LabHost, broadcast: Broadcast) -> Any:
         sx=PAGE_SX,
     )
     follow(broadcast, header, controls)
-    if pn.state.curdoc is not None:
+    if document is not None:
         # the page's script says that the connection is lost, and loads itself anew when it is back
-        pn.state.curdoc.config.update(reconnect_session=False, notify_connection_status=False)
+        document.config.update(reconnect_session=False, notify_connection_status=False)
     return page
 
 

@@ -20,6 +20,8 @@ NEWEST = """() => {
   return times.length ? times[times.length - 1].at(-1) ?? null : null
 }"""
 
+PAPER = "(element) => getComputedStyle(element).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
+
 INSIDE = """(width) => [...document.querySelectorAll(".mq-card")].every((card) => {
   const {left, right} = card.getBoundingClientRect()
   return left >= 0 && right <= width
@@ -41,13 +43,13 @@ def visit(chromium: Browser, server: Server) -> Iterator[Callable[..., Page]]:
     contexts = []
     seen: list[str] = []
 
-    def open_page(width: int = 1440, height: int = 900, theme: str = "dark") -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": height})
+    def open_page(width: int = 1440, height: int = 900, scheme: Any = "dark") -> Page:
+        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
-        context.add_cookies([{"name": "mq-theme", "value": theme, "url": server.url}])
         page = context.new_page()
         page.on("request", lambda request: _foreign(request.url, server) and seen.append(request.url))
         page.on("pageerror", lambda error: seen.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and seen.append(said.text))
         page.on("dialog", lambda dialog: seen.append(f"dialog: {dialog.message}"))
         page.goto(server.url, wait_until="commit")
         expect(page.locator(".mq-plot canvas").first).to_be_attached(timeout=WAIT_MS)
@@ -232,6 +234,14 @@ def test_windows_pause_and_theme_are_the_viewers_own(visit: Any) -> None:
     page.reload()
     expect(page.locator(".mq-plot canvas").first).to_be_attached(timeout=WAIT_MS)
     assert page.evaluate("document.documentElement.dataset.mq") == "light"
+
+
+def test_a_page_begins_in_the_theme_of_the_system(visit: Any) -> None:
+    for scheme, shades in (("light", range(200, 256)), ("dark", range(60))):
+        page = visit(scheme=scheme)
+        assert page.evaluate("document.documentElement.dataset.mq") == scheme
+        for part in (".mq-card", ".MuiAppBar-root"):  # ours, and Material UI's
+            assert {*page.locator(part).first.evaluate(PAPER)} <= {*shades}, (scheme, part)
 
 
 def test_nothing_overlaps_and_nothing_leaves_the_page(visit: Any) -> None:

@@ -125,9 +125,10 @@ class Page {
     const read = () => {
       const theme = around?.classList.contains("mui-light") ? "light" : "dark"
       if (theme === this.theme) return
+      // what a viewer chooses is kept; what the page began with may be the system's choice
+      if (this.theme) document.cookie = `mq-theme=${theme}; path=/; max-age=31536000; samesite=lax`
       this.theme = theme
       document.documentElement.dataset.mq = theme
-      document.cookie = `mq-theme=${theme}; path=/; max-age=31536000; samesite=lax`
       if (this.told) this.load()
     }
     if (around) new MutationObserver(read).observe(around, {attributes: true, attributeFilter: ["class"]})
