@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -96,7 +96,8 @@ class Lab:
         self._out = Path(out) if out is not None else None
         self._record = record
         self._lock = threading.Lock()
-        self._watchers: list[Any] = []
+        self.on_start: list[Callable[[], object]] = []
+        """Called when load begins to flow, at each start."""
         self.orchestrator = self._new()
 
     def _new(self) -> Orchestrator:
@@ -131,6 +132,8 @@ class Lab:
             if self.orchestrator.state in ("ended", "failed"):
                 self.orchestrator = self._new()
             self.orchestrator.start()
+        for told in self.on_start:
+            told()
         return self
 
     def wait(self, duration: str | float | None = None) -> bool:

@@ -99,8 +99,11 @@ def test_interrupting_a_whole_run_ends_it_with_its_results(
 @pytest.mark.slow
 def test_a_lab_may_be_started_again_and_then_has_a_new_run() -> None:
     lab = small()
+    told: list[str] = []
+    lab.on_start.append(lambda: told.append(lab.state))
     first = lab.start().stop()
     second = lab.start()
+    assert [state in ("starting", "warm-up", "measure") for state in told] == [True, True]
     assert lab.store is not first.store
     second.wait("20s")
     lab.stop()

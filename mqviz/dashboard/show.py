@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from mqviz.dashboard import figures, strip
@@ -43,15 +43,21 @@ class Running(Protocol):
 class Lab(Protocol):
     """What is shown: the run that goes on now, another one after each start."""
 
+    on_start: list[Callable[[], object]]
+
     @property
     def orchestrator(self) -> Running: ...
 
 
 class Show:
-    """All views of one lab. The thread ends with the run, with the last view, or with the lab itself."""
+    """All views of one lab. The thread ends with the run, with the last view, or with the lab itself.
+
+    When the lab is started again later, it begins anew: what is still shown then moves on.
+    """
 
     def __init__(self, lab: Lab) -> None:
         self._lab = weakref.ref(lab)
+        lab.on_start.append(self.wake)
         self._lock = threading.Lock()
         self._views: list[View] = []
         self._thread: threading.Thread | None = None
@@ -65,10 +71,15 @@ class Show:
             view = View(Card(running.store.topology, self._telling.words()))
             bundle = view.bundle()
             self._views.append(view)
-            if self._thread is None:
+        self.wake()
+        return bundle
+
+    def wake(self) -> None:
+        """Tell the views again, if there are any."""
+        with self._lock:
+            if self._views and self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="mqviz-show", daemon=True)
                 self._thread.start()
-        return bundle
 
     def close(self) -> None:
         """End the thread; what is shown stays as it is."""
@@ -88,11 +99,11 @@ class Show:
         with self._lock:
             self._views = [view for view in self._views if not view.closed]
             telling = self._telling
+            if lab is not None and telling is not None and lab.orchestrator is not telling.running:
+                telling = self._telling = Telling(lab.orchestrator)
             if lab is None or telling is None or not self._views or telling.done(self._views):
                 self._thread = None
                 return False
-            if lab.orchestrator is not telling.running:
-                telling = self._telling = Telling(lab.orchestrator)
             views = list(self._views)
         telling.push(views)
         return True

@@ -45,6 +45,7 @@ class Holder:
 
     def __init__(self, running: Any) -> None:
         self.orchestrator = running
+        self.on_start: list[Callable[[], object]] = []
 
 
 class Browser:
@@ -336,6 +337,28 @@ def test_the_thread_ends_when_the_run_has_ended_and_all_of_it_is_shown(
     fakes.wait_for(lambda: not threads())
     assert browser.times[-1] == pytest.approx(lab.elapsed_s, abs=0.15)
     assert ">ended<" in browser.inbox[-1]["texts"]["header"]
+
+
+def test_what_is_shown_goes_on_when_the_lab_is_started_again_much_later(
+    fakes: ModuleType, new_lab: Callable[..., Any], open_show: Callable[[Any], Show]
+) -> None:
+    first, second = new_lab(shape=ONE_LINK, live=False), new_lab(shape=ONE_LINK, live=False)
+    first.begin(1_000_000_000_000)
+    first.run_for(5)
+    first.stop()
+    holder = Holder(first)
+    together = open_show(holder)
+    together.add(first)
+    browser = shown(together)
+    browser.open()
+    browser.draw()
+    fakes.wait_for(lambda: not threads())
+    second.begin(2_000_000_000_000)
+    second.run_for(7)
+    holder.orchestrator = second
+    for told in holder.on_start:
+        told()
+    fakes.wait_for(lambda: len(browser.times) == 7)
 
 
 def test_the_thread_ends_when_the_last_output_is_cleared(
