@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -214,5 +215,33 @@ def test_an_ask_for_what_is_not_there_gets_what_there_is(shared: Server) -> None
         await viewer.row()
         viewer.ask(ask=99, rows=10**9)
         assert (await viewer.kind("snapshot"))["tier"] == 0
+
+    look(shared, work)
+
+
+@pytest.mark.slow
+def test_a_viewer_that_does_not_read_is_let_go_and_the_others_go_on(shared: Server) -> None:
+    async def work(come: Any) -> None:
+        viewer = await come()
+        with socket.create_connection((shared.address, shared.port)) as deaf:
+            deaf.sendall(
+                b"GET /feed HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            )
+            ask = b'{"ask":0,"rows":1200}'
+            frame = bytes([0x81, 0x80 | len(ask), 0, 0, 0, 0]) + ask  # masked with zeros
+            people = []
+
+            async def ask_on() -> None:
+                for _ in range(2_000):
+                    await asyncio.to_thread(deaf.sendall, 10 * frame)
+                    people.append(len(shared.page.broadcast.viewers))
+                    await asyncio.sleep(0.01)
+
+            with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):
+                await ask_on()
+        assert max(people) == 2
+        assert await viewer.row()
+        assert len(shared.page.broadcast.viewers) == 1
 
     look(shared, work)

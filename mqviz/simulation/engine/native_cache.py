@@ -102,7 +102,8 @@ def warm(cancelled: Callable[[], bool] = lambda: False) -> float:
     if is_warm():
         return 0.0
     with subprocess.Popen(
-        [sys.executable, "-m", f"{__package__}.native_build"],
+        # the parent may be gone before the compiler can look who it is
+        [sys.executable, "-m", f"{__package__}.native_build", str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mqviz.errors import CannotRun
@@ -22,6 +24,8 @@ import sys
 from mqviz.simulation.engine import native_code
 print(all(native_code.loops()), "numba" in sys.modules)
 """
+
+ASK = "from mqviz.simulation.engine import native_cache; native_cache.warm()"
 
 
 @pytest.fixture
@@ -94,6 +98,23 @@ def test_folders_that_nobody_uses_are_forgotten(home: Path, monkeypatch: pytest.
     assert place.exists()
     assert recent.exists()
     assert not old.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after_s", [0.0, 2.0])
+def test_a_compiler_ends_soon_after_who_asked_for_it_was_killed(home: Path, after_s: float) -> None:
+    asker = subprocess.Popen([sys.executable, "-c", ASK])
+    compiler = None
+    deadline = time.monotonic() + 30
+    while compiler is None:
+        assert time.monotonic() < deadline
+        compiler = next(iter(psutil.Process(asker.pid).children()), None)
+        time.sleep(0.005)
+    time.sleep(after_s)
+    asker.kill()
+    asker.wait()
+    compiler.wait(6)
+    assert not native_cache.is_warm()
 
 
 def test_a_runner_loads_the_loops_without_numba(compiled: None) -> None:
